@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -85,9 +86,11 @@ func (p *parser) section(c *Config, section string, v at) {
 		name, path := e.path, join(section, e.path)
 		e.path = path
 		switch k := lookup(path); {
+		case strings.Contains(name, "."): // no way into a group
+			p.fail(e.pos, shorten(path), fault{"unknown key", unknownHint(section, name)})
 		case k != nil:
 			p.set(c, k, e)
-		case len(children(path)) > 0 && !strings.Contains(name, "."):
+		case len(children(path)) > 0:
 			p.section(c, path, e)
 		default:
 			p.fail(e.pos, shorten(path), fault{"unknown key", unknownHint(section, name)})
@@ -106,7 +109,7 @@ func (p *parser) set(c *Config, k *key, v at) {
 	}
 	p.lines[k.path] = v.pos
 	v.example = k.hintValue()
-	if isNull(v.node) {
+	if isNull(v.node) && !k.group {
 		p.fail(v.pos, k.path, fault{"has no value", "write for example " + v.example + ", or remove the line"})
 		return
 	}
@@ -121,7 +124,7 @@ func (p *parser) entries(v at, hint string) []at {
 	}
 	m, ok := v.node.(ast.MapNode)
 	if !ok {
-		if v.pos == nil {
+		if _, ok := v.node.(ast.ScalarNode); ok || v.pos == nil {
 			v.pos = v.node.GetToken().Position
 		}
 		p.fail(v.pos, v.path, fault{"is " + describe(v.node) + " instead of a group of keys", hint})
@@ -145,6 +148,9 @@ func (p *parser) entries(v at, hint string) []at {
 // unknownHint tells what was probably meant.
 func unknownHint(section, name string) string {
 	siblings := children(section)
+	if i := strings.LastIndex(name, "."); i > 0 && slices.Contains(children(join(section, name[:i])), name[i+1:]) {
+		return "write it in its group: " + name[:i] + ", then " + name[i+1:] + " below it, indented"
+	}
 	if near := nearest(name, siblings); near != "" {
 		return "did you mean " + near + "?"
 	}
@@ -166,6 +172,9 @@ func isNull(n ast.Node) bool {
 
 // describe names what stands in a place.
 func describe(n ast.Node) string {
+	if isNull(n) {
+		return "nothing"
+	}
 	switch n := n.(type) {
 	case *ast.SequenceNode:
 		return "a list"

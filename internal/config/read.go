@@ -72,6 +72,10 @@ func items[T any](p *parser, v at, k kind[T], most int, example string) []T {
 	}
 	var all []T
 	for _, n := range s.Values {
+		v := v
+		if t := n.GetToken(); t != nil && t.Position != nil {
+			v.pos = t.Position
+		}
 		if x, ok := scalar(p, v, n, k, example); ok {
 			all = append(all, x)
 		}
@@ -114,7 +118,8 @@ var permissions = value{
 			c.Scripts.Permissions[name] = p.permission(e, example)
 		}
 	},
-	text: formatPermissions,
+	text:  formatPermissions,
+	group: true,
 }
 
 func (p *parser) permission(v at, example string) (perm Permission) {

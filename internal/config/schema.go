@@ -22,6 +22,8 @@ type value struct {
 	kind string                     // what may be written, with the range: "a duration, 1s to 1m"
 	set  func(*parser, *Config, at) // reads what stands in the file, or reports why not
 	text func(*Config) string       // as it would be written in the file
+	// group tells that keys stand below it: none is as good as no key at all.
+	group bool
 }
 
 const (

@@ -28,9 +28,10 @@ func checkText(s string) (string, *fault) {
 }
 
 var (
-	plainText = regexp.MustCompile(`^[A-Za-z/][A-Za-z0-9_./-]*$`)
-	hostName  = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$`)
-	scheme    = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
+	plainText    = regexp.MustCompile(`^[A-Za-z/][A-Za-z0-9_./-]*$`)
+	plainAddress = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9.-]*:[0-9]+$`)
+	hostName     = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$`)
+	scheme       = regexp.MustCompile(`^[a-z][a-z0-9+.-]*$`)
 )
 
 // yamlText writes a text so that YAML reads it back as that text.
@@ -59,7 +60,12 @@ var address = kind[string]{"host:port", func(s string) (string, *fault) {
 		return "", &fault{msg: quote(host) + " is neither an IP address nor a host name"}
 	}
 	return s, nil
-}, func(s string) string { return s }}
+}, func(s string) string {
+	if plainAddress.MatchString(s) {
+		return s
+	}
+	return strconv.Quote(s) // YAML takes [::1]:80 for a list
+}}
 
 // origin is a web origin, as in the Origin header (RFC 6454, section 6.2), or "*".
 var origin = kind[string]{`scheme://host[:port] or "*"`, func(s string) (string, *fault) {

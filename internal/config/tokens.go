@@ -146,6 +146,8 @@ func syntaxHint(msg string) string {
 		return "close the brackets, and separate what is in them with commas"
 	case strings.Contains(msg, "sequence was used where mapping"):
 		return "write key: value, or put the list below its key"
+	case strings.Contains(msg, "mapping value is not allowed"):
+		return "indent this line and the next alike, and put text with : in it in quotes"
 	}
 	return "write key: value, with a space after the colon, below each other with the same indentation, and quotes around text with : # [ ] { } or *"
 }
