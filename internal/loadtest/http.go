@@ -31,7 +31,11 @@ func (r *refusal) final() bool {
 // and the empty line.
 func requestHead(u *url.URL, token string, header []string) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\nUser-Agent: carillon-loadtest\r\n", u.RequestURI(), u.Host)
+	uri := u.RequestURI()
+	if !strings.HasPrefix(uri, "/") { // as JoinPath leaves it
+		uri = "/" + uri
+	}
+	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\nUser-Agent: carillon-loadtest\r\n", uri, u.Host)
 	if token != "" {
 		fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", token)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"strings"
 
 	"carillon/internal/sse"
 )
@@ -20,43 +21,57 @@ type mark struct {
 	T   int64  `json:"t"`
 }
 
+// payload is a mark as it is received.
+type payload struct {
+	mark
+	Pad string `json:"pad"`
+}
+
 // appendEvent appends one line of the body of POST /api/events whose data has
 // size bytes, or as few as the mark needs.
 func appendEvent(dst []byte, m mark, size int) []byte {
 	dst = append(dst, `{"event_type":"`+EventType+`","data":`...)
-	begin := len(dst)
+	dst = appendMark(dst, m)
+	dst = append(dst, pad(m, size)...)
+	return append(dst, "\"}}\n"...)
+}
+
+// appendMark appends the data of an event up to its padding.
+func appendMark(dst []byte, m mark) []byte {
 	dst = append(dst, `{"run":"`...)
 	dst = append(dst, m.Run...)
 	dst = append(dst, `","n":`...)
 	dst = strconv.AppendInt(dst, m.N, 10)
 	dst = append(dst, `,"t":`...)
 	dst = strconv.AppendInt(dst, m.T, 10)
-	dst = append(dst, `,"pad":"`...)
-	for len(dst)-begin < size-len(`"}`) {
-		dst = append(dst, 'x')
-	}
-	return append(dst, "\"}}\n"...)
+	return append(dst, `,"pad":"`...)
+}
+
+// pad returns what fills the data of m up to size.
+func pad(m mark, size int) string {
+	var b [128]byte
+	return strings.Repeat("x", max(0, size-len(appendMark(b[:0], m))-len(`"}`)))
 }
 
 // parseMark finds the mark in an event's data: in its "data" object, as our
 // streams have it, or on top, as another server passes a payload on.
-func parseMark(data []byte) (mark, bool) {
+func parseMark(data []byte) (payload, bool) {
 	if !bytes.Contains(data, []byte(`"run"`)) {
-		return mark{}, false
+		return payload{}, false
 	}
 	var ev struct {
-		mark
-		Data mark `json:"data"`
+		payload
+		Data payload `json:"data"`
 	}
 	if json.Unmarshal(data, &ev) != nil {
-		return mark{}, false
+		return payload{}, false
 	}
-	for _, m := range []mark{ev.Data, ev.mark} {
+	for _, m := range []payload{ev.Data, ev.payload} {
 		if m.Run != "" && m.N > 0 {
 			return m, true
 		}
 	}
-	return mark{}, false
+	return payload{}, false
 }
 
 // kind says what a frame means to the test.
@@ -78,6 +93,7 @@ type record struct {
 	epoch int32  // 1 and up, 0 for ids of other forms
 	kind  kind
 	mine  bool   // the mark is of the run under test
+	bad   bool   // the event's data is not what was published
 	hasID bool   // id is of this frame
 	id    string // as sent, to resume from
 }
@@ -85,6 +101,7 @@ type record struct {
 // recorder makes records of frames.
 type recorder struct {
 	run    string // the run under test; empty until the first mark if only listening
+	size   int    // of the events published; -1 if not known
 	epochs map[string]int32
 }
 
@@ -112,6 +129,7 @@ func (c *recorder) record(f sse.Frame) record {
 				c.run = m.Run
 			}
 			r.kind, r.n, r.t, r.mine = kindMark, m.N, m.T, m.Run == c.run
+			r.bad = r.mine && c.size >= 0 && m.Pad != pad(m.mark, c.size)
 		}
 	}
 	return r

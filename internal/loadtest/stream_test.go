@@ -57,8 +57,8 @@ func (m *sim) order(chance float64) (ns []int64) {
 	return ns
 }
 
-// count is the plain way to find what the worker should.
-func count(ns []int64, last int64) (f faults) {
+// tally is the plain way to find what the worker should.
+func tally(ns []int64, last int64) (f faults) {
 	seen, highest := map[int64]bool{}, int64(0)
 	for _, n := range ns {
 		switch {
@@ -82,7 +82,7 @@ func count(ns []int64, last int64) (f faults) {
 // between them if own is set; connections break anywhere.
 func (m *sim) script(chance float64, own, breaks, chunked bool) script {
 	ns := m.order(chance)
-	sc := script{want: count(ns, m.last), marks: int64(len(ns))}
+	sc := script{want: tally(ns, m.last), marks: int64(len(ns))}
 	var conn strings.Builder
 	begin := func() {
 		head := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
@@ -133,7 +133,7 @@ func bench(t testing.TB, streams, keep int) *worker {
 	run := newTest(context.Background(), Options{Target: target, Streams: streams, Workers: 1})
 	t.Cleanup(func() { run.cancel(nil) })
 	w := run.workers[0]
-	w.tape = newTape("r", keep)
+	w.tape = newTape("r", -1, keep)
 	return w
 }
 
@@ -233,9 +233,10 @@ func TestEqualStreamsStayOnTheTape(t *testing.T) {
 func TestOneChangedByteIsFound(t *testing.T) {
 	m := &sim{Rand: rand.New(rand.NewPCG(1, 3)), last: 50, newline: "\n", size: 100}
 	good := m.script(0, false, false, false)
-	for _, change := range [][2]string{{`"n":30,`, `"n":31,`}, {`"n":30,`, `"n":"0,`}, {`"run":"r","n":30,`, `"run":"s","n":30,`}, {"data: {", "dada: {"}} {
+	for _, change := range [][2]string{{`"n":30,`, `"n":31,`}, {`"n":30,`, `"n":"0,`}, {`"run":"r","n":30,`, `"run":"s","n":30,`}, {"data: {", "dada: {"}, {"xxxxx\"", "xxyxx\""}, {"x\"", "\""}} {
 		bad := strings.Replace(good.conns[0], change[0], change[1], 1)
 		w := bench(t, 3, 1<<20)
+		w.tape.size = m.size
 		play(t, m.Rand, w, []script{good, {conns: []string{bad}}, good})
 		w.finish(m.last)
 		if w.faults.total() == 0 || w.faultyStreams() != 1 || len(w.examples)+int(w.faults.Lost) == 0 {

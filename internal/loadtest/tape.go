@@ -42,9 +42,11 @@ type place struct {
 // maxPlaces bounds each of the two generations of known frames.
 const maxPlaces = 1 << 16
 
-func newTape(run string, keep int) *tape {
+// newTape returns a tape for events of the run, whose data has size bytes;
+// run may be empty and size -1 if they are not known.
+func newTape(run string, size, keep int) *tape {
 	t := &tape{keep: keep, seed: maphash.MakeSeed()}
-	t.run, t.epochs = run, map[string]int32{}
+	t.run, t.size, t.epochs = run, size, map[string]int32{}
 	t.places[0] = map[uint64]place{}
 	t.reader.On = t.frame
 	return t

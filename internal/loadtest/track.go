@@ -27,18 +27,30 @@ type faults struct {
 	Lost       int64 `json:"lost"`
 	Repeated   int64 `json:"repeated"`
 	Disordered int64 `json:"disordered"`
+	Altered    int64 `json:"altered"` // other data than was published
 	// PublishedTwice counts deliveries of events that the publisher sent again, as
 	// the server had not answered. They are no fault.
 	PublishedTwice int64 `json:"published_twice"`
 }
 
-func (f faults) total() int64 { return f.Lost + f.Repeated + f.Disordered }
+func (f faults) total() int64 { return f.Lost + f.Repeated + f.Disordered + f.Altered }
 
 func (f *faults) add(g faults) {
 	f.Lost += g.Lost
 	f.Repeated += g.Repeated
 	f.Disordered += g.Disordered
+	f.Altered += g.Altered
 	f.PublishedTwice += g.PublishedTwice
+}
+
+// expected takes an event with a number and an id if it is just the one to
+// come, which is the short way for nearly all, and reports whether it was.
+func (k *tracker) expected(r *record) bool {
+	if r.n != k.next || r.seq <= k.seq || r.epoch != k.epoch || !r.hasID {
+		return false
+	}
+	k.next, k.seq, k.lastID = r.n+1, r.seq, r.id
+	return true
 }
 
 // mark takes an event with a number. retried tells which numbers were

@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"fmt"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -59,8 +60,13 @@ type interval struct {
 
 func newWorker(t *test, n int) *worker {
 	w := &worker{run: t, target: t.target, request: requestHead(t.target, t.o.Token, t.o.Header)}
-	w.tape = newTape(t.runID, tapeKeep)
+	size := t.o.Size
+	if t.o.ListenOnly {
+		size = -1
+	}
+	w.tape = newTape(t.runID, size, tapeKeep)
 	w.hist = newHistogram()
+	w.live.pending.Store(int64(n))
 	w.streams = make([]stream, n)
 	for i := range w.streams {
 		w.streams[i] = stream{index: int32(i), fd: -1}
@@ -121,7 +127,16 @@ func (w *worker) note(s *stream, r *record, now int64) {
 		w.delivered++
 		latency := (w.run.unix(now) - r.t) / int64(time.Microsecond)
 		w.hist.RecordValue(min(max(latency, 1), maxLatency))
-		fault = s.mark(r, &w.faults, w.run.retriedSpans())
+		if r.bad {
+			w.faults.Altered++
+			s.faulty = true
+			fault = fmt.Sprintf("event %d (id %q) does not hold the data that was published", r.n, r.id)
+		}
+		if !s.expected(r) {
+			if f := s.mark(r, &w.faults, w.run.retriedSpans()); f != "" {
+				fault = f
+			}
+		}
 	case r.kind == kindGap:
 		w.gaps++
 		fault = s.id(r, &w.faults, false)
