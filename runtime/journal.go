@@ -18,6 +18,10 @@ type Journal interface {
 	// Seq set before fn sees them. What retention has removed is passed over.
 	Tail(ctx context.Context, after uint64, fn func([]*Event)) error
 
+	// Bounds returns the first and the last sequence that the journal holds;
+	// first is greater than last when it holds nothing.
+	Bounds() (first, last uint64)
+
 	// LoadStates returns the last saved entity table, and the sequence up to
 	// which it is folded: 0 with no states when none was saved.
 	LoadStates(ctx context.Context) (states []StoredState, upTo uint64, err error)

@@ -1,0 +1,62 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+)
+
+// MaxEventData is the largest data object of an event, in bytes.
+const MaxEventData = 768 << 10
+
+// A NewEvent is an event that somebody wants to happen.
+type NewEvent struct {
+	Type    string
+	Data    json.RawMessage // a JSON object; nil is {}
+	Origin  Origin          // default Local
+	Context Context         // a fresh one when it has no id
+	Source  string
+}
+
+// Fire makes events happen, in their order, and returns the sequence of the
+// last when they are visible. Either all are checked and queued, or none: the
+// error is then an *EventError that names the one refused. State changes can't
+// be fired: Set makes them.
+func (r *Runtime) Fire(ctx context.Context, events ...NewEvent) (last uint64, err error) {
+	if len(events) == 0 {
+		return r.Head(), nil
+	}
+	at := r.proposer.now()
+	made := make([]*Event, len(events))
+	for i := range events {
+		n := &events[i]
+		data, err := n.check()
+		if err != nil {
+			return 0, &EventError{i, err}
+		}
+		made[i] = newEvent(n.Type, data, n.Origin, at, n.Context.orNew(), n.Source)
+		made[i].EntityID, made[i].Domain = concerns(data)
+	}
+	p := &r.proposer
+	if err := p.begin(ctx); err != nil {
+		return 0, err
+	}
+	t := p.queue(made)
+	p.end()
+	return t.wait(ctx)
+}
+
+func (n *NewEvent) check() (data json.RawMessage, err error) {
+	switch {
+	case n.Type == StateChanged:
+		return nil, invalid("event_type", "state_changed can't be fired: set the entity's state instead (POST /api/states/<entity_id>)")
+	case !ValidEventType(n.Type):
+		return nil, invalid("event_type", "%.100q is none: it is 1 to %d bytes of UTF-8 without control characters", n.Type, MaxEventType)
+	case len(n.Data) > MaxEventData:
+		return nil, invalid("data", "has %d bytes, more than %d", len(n.Data), MaxEventData)
+	}
+	data, err = compactObject(n.Data)
+	if err != nil {
+		return nil, invalid("data", "%v", err)
+	}
+	return data, nil
+}

@@ -1,0 +1,282 @@
+package runtime
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+)
+
+// A Handler answers one kind of command. It must end when ctx does. Response is
+// a JSON value, or nil.
+type Handler func(ctx context.Context, c *Command) (response json.RawMessage, err error)
+
+// A Service is a kind of command that a producer answers.
+type Service struct {
+	Domain, Name string
+	EntityID     string // the entity it is for; empty: a service of its own, called without a target
+	Description  string
+	Handler      Handler
+}
+
+// A Registration is everything that one generation of a producer has.
+type Registration struct {
+	Source   string   // the generation, "hall.js@7"
+	Entities []string // entity ids
+	Services []Service
+}
+
+// owners knows which producer owns which entity and answers which command.
+type owners struct {
+	r     *Runtime
+	grace time.Duration
+
+	mu sync.RWMutex
+	// Guarded by mu.
+	byProducer map[string]Registration
+	byEntity   map[string]string                   // the producer's name
+	services   map[serviceName]map[string]*Service // by entity id; "" for a service of its own
+	leaving    map[string]*time.Timer              // entities without a producer, until they are removed
+	closed     bool
+}
+
+type serviceName struct{ domain, name string }
+
+func (o *owners) init(r *Runtime, grace time.Duration) {
+	o.r, o.grace = r, grace
+	o.byProducer = map[string]Registration{}
+	o.byEntity = map[string]string{}
+	o.services = map[serviceName]map[string]*Service{}
+	o.leaving = map[string]*time.Timer{}
+}
+
+// SetGrace changes how long an entity without a producer stays before it is
+// removed, from the next one on.
+func (r *Runtime) SetGrace(d time.Duration) {
+	r.owners.mu.Lock()
+	defer r.owners.mu.Unlock()
+	r.owners.grace = d
+}
+
+// Register replaces all that a producer has by reg, at once: commands that
+// come later meet the new handlers. An empty Registration takes the producer
+// away. What another producer has is refused with an *InvalidError, and then
+// nothing changes. Entities that the producer no longer has become unavailable
+// now and are removed after the grace period, unless a producer registers them
+// before.
+func (r *Runtime) Register(producer string, reg Registration) error {
+	o := &r.owners
+	o.mu.Lock()
+	if err := o.check(producer, reg); err != nil {
+		o.mu.Unlock()
+		return err
+	}
+	former := o.byProducer[producer]
+	o.forget(producer, former)
+	if len(reg.Entities)+len(reg.Services) > 0 {
+		o.adopt(producer, reg)
+	}
+	dropped := slices.DeleteFunc(slices.Clone(former.Entities), func(id string) bool { return o.byEntity[id] != "" })
+	o.mu.Unlock()
+	o.release(context.Background(), dropped)
+	return nil
+}
+
+func (o *owners) check(producer string, reg Registration) error {
+	for _, id := range reg.Entities {
+		if !ValidEntityID(id) {
+			return invalid("entity_id", "%.300q is none: it is <domain>.<object>, both of lower-case letters, digits and single underscores (light.kitchen)", id)
+		}
+		if owner := o.byEntity[id]; owner != "" && owner != producer {
+			return invalid("entity_id", "%s belongs to %s: an entity has one owner", id, owner)
+		}
+	}
+	for _, s := range reg.Services {
+		if !validSlug(s.Domain) || !validSlug(s.Name) {
+			return invalid("service", "%q is none: domain and name are of lower-case letters, digits and single underscores", s.Domain+"."+s.Name)
+		}
+		if s.EntityID != "" && !slices.Contains(reg.Entities, s.EntityID) {
+			return invalid("service", "%s.%s is for %s, which is not among the producer's entities", s.Domain, s.Name, s.EntityID)
+		}
+		if other := o.services[serviceName{s.Domain, s.Name}][""]; s.EntityID == "" && other != nil && !o.has(producer, other) {
+			return invalid("service", "%s.%s is answered by another producer already", s.Domain, s.Name)
+		}
+	}
+	return nil
+}
+
+func (o *owners) has(producer string, s *Service) bool {
+	for i := range o.byProducer[producer].Services {
+		if &o.byProducer[producer].Services[i] == s {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *owners) forget(producer string, reg Registration) {
+	for _, id := range reg.Entities {
+		delete(o.byEntity, id)
+	}
+	for _, s := range reg.Services {
+		name := serviceName{s.Domain, s.Name}
+		delete(o.services[name], s.EntityID)
+		if len(o.services[name]) == 0 {
+			delete(o.services, name)
+		}
+	}
+	delete(o.byProducer, producer)
+}
+
+func (o *owners) adopt(producer string, reg Registration) {
+	reg.Entities, reg.Services = slices.Clone(reg.Entities), slices.Clone(reg.Services)
+	o.byProducer[producer] = reg
+	for _, id := range reg.Entities {
+		o.byEntity[id] = producer
+		if t := o.leaving[id]; t != nil {
+			t.Stop()
+			delete(o.leaving, id)
+		}
+	}
+	for i := range reg.Services {
+		s := &reg.Services[i]
+		name := serviceName{s.Domain, s.Name}
+		if o.services[name] == nil {
+			o.services[name] = map[string]*Service{}
+		}
+		o.services[name][s.EntityID] = s
+	}
+}
+
+// ReleaseUnclaimed lets go of the entities of producers that have not come
+// back since the last start: they become unavailable and are removed after the
+// grace period. It is called once all producers had their chance to register.
+func (r *Runtime) ReleaseUnclaimed(ctx context.Context) {
+	var orphans []string
+	o := &r.owners
+	produced := r.table.produced()
+	o.mu.RLock()
+	for id := range produced {
+		if o.byEntity[id] == "" {
+			orphans = append(orphans, id)
+		}
+	}
+	o.mu.RUnlock()
+	sort.Strings(orphans)
+	o.release(ctx, orphans)
+}
+
+// release makes entities unavailable and sets their removal.
+func (o *owners) release(ctx context.Context, ids []string) {
+	changes := make([]Change, 0, len(ids))
+	o.mu.Lock()
+	for _, id := range ids {
+		if o.r.State(id) == nil || o.byEntity[id] != "" || o.closed {
+			continue
+		}
+		if t := o.leaving[id]; t != nil {
+			t.Stop()
+		}
+		o.leaving[id] = time.AfterFunc(o.grace, func() { o.expire(id) })
+		changes = append(changes, Change{EntityID: id, State: Unavailable, Source: "core"})
+	}
+	o.mu.Unlock()
+	if len(changes) == 0 {
+		return
+	}
+	if _, err := o.r.Set(ctx, changes...); err != nil {
+		o.r.log.Error("making entities unavailable", "entities", len(changes), "err", err)
+	}
+}
+
+// expire removes an entity whose grace period is over.
+func (o *owners) expire(id string) {
+	o.mu.Lock()
+	gone := o.leaving[id] != nil && o.byEntity[id] == "" && !o.closed
+	delete(o.leaving, id)
+	o.mu.Unlock()
+	if !gone {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := o.r.Remove(ctx, id, Local, Context{}, "core"); err != nil && err != ErrNotFound {
+		o.r.log.Error("removing an entity without a producer", "entity_id", id, "err", err)
+	}
+}
+
+func (o *owners) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	for _, t := range o.leaving {
+		t.Stop()
+	}
+}
+
+// A ServiceInfo describes one kind of command.
+type ServiceInfo struct {
+	Domain, Name string
+	Description  string
+	Entities     []string // that take it, sorted; empty for a service without a target
+}
+
+// Services returns what can be called, sorted by domain and name.
+func (r *Runtime) Services() []ServiceInfo {
+	o := &r.owners
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	list := make([]ServiceInfo, 0, len(o.services))
+	for name, targets := range o.services {
+		info := ServiceInfo{Domain: name.domain, Name: name.name}
+		for id, s := range targets {
+			if id != "" {
+				info.Entities = append(info.Entities, id)
+			}
+			info.Description = cmp.Or(info.Description, s.Description)
+		}
+		sort.Strings(info.Entities)
+		list = append(list, info)
+	}
+	slices.SortFunc(list, func(a, b ServiceInfo) int {
+		return cmp.Or(cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Name, b.Name))
+	})
+	return list
+}
+
+// find returns the services that a command is for: the one without a target
+// when it names none, else one for each entity, in their order.
+func (o *owners) find(c *Command, targets []string) ([]*Service, error) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	known := o.services[serviceName{c.Domain, c.Service}]
+	if known == nil {
+		return nil, fmt.Errorf("%w: %.100s.%.100s", ErrUnknownService, c.Domain, c.Service)
+	}
+	if len(targets) == 1 && targets[0] == "all" {
+		targets = targets[:0]
+		for id := range known {
+			if id != "" {
+				targets = append(targets, id)
+			}
+		}
+		sort.Strings(targets)
+	}
+	if own := known[""]; own != nil {
+		return []*Service{own}, nil
+	}
+	if len(targets) == 0 {
+		return nil, invalid("entity_id", "is missing: %s.%s is for an entity", c.Domain, c.Service)
+	}
+	found := make([]*Service, len(targets))
+	for i, id := range targets {
+		if found[i] = known[id]; found[i] == nil {
+			return nil, invalid("entity_id", "%.300q does not take %s.%s", id, c.Domain, c.Service)
+		}
+	}
+	return found, nil
+}
