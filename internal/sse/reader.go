@@ -67,6 +67,7 @@ type Reader struct {
 	last    []byte
 	hasID   bool
 	afterCR bool // an LF that comes next belongs to the line end before it
+	offset  int64
 	begun   bool // the byte order mark has been dealt with
 	boms    int  // bytes of it seen so far
 	err     error
@@ -76,12 +77,23 @@ type Reader struct {
 // had one. An unterminated frame does not count, as it was not delivered.
 func (r *Reader) LastID() string { return string(r.last) }
 
+// Offset returns how many bytes of the stream, since the Reader was new or
+// Reset, the lines taken so far make up. Within On it is the end of the line
+// that completed the frame (of its CR, if the line ended with CRLF).
+func (r *Reader) Offset() int64 { return r.offset }
+
+// Pending reports whether a frame has begun and not ended: were the stream to
+// end here, something would be discarded.
+func (r *Reader) Pending() bool {
+	return len(r.carry) > 0 || len(r.data) > 0 || len(r.event) > 0 || r.hasID || !r.begun && r.boms > 0
+}
+
 // Reset prepares for the bytes of a new connection: an unterminated frame is
 // discarded, an error is cleared, the last id stays.
 func (r *Reader) Reset() {
 	r.id = append(r.id[:0], r.last...)
 	r.carry, r.data, r.event = r.carry[:0], r.data[:0], r.event[:0]
-	r.hasID, r.afterCR, r.begun, r.boms, r.err = false, false, false, 0, nil
+	r.hasID, r.afterCR, r.begun, r.boms, r.offset, r.err = false, false, false, 0, 0, nil
 }
 
 // Write parses the next bytes of the stream and calls On for each frame that
@@ -95,12 +107,14 @@ func (r *Reader) Write(p []byte) (int, error) {
 	if !r.begun {
 		p = r.skipBOM(p)
 	}
-	lf := -1 // offset in p of the next LF at or after pos, once searched for
+	start := r.offset + int64(len(r.carry)) // of p's first byte
+	lf := -1                                // offset in p of the next LF at or after pos, once searched for
 	for pos := 0; pos < len(p); {
 		if r.afterCR {
 			r.afterCR = false
 			if p[pos] == '\n' {
 				pos++
+				r.offset = start + int64(pos)
 				continue
 			}
 		}
@@ -110,6 +124,9 @@ func (r *Reader) Write(p []byte) (int, error) {
 		end := lf
 		if cr := bytes.IndexByte(p[pos:lf], '\r'); cr >= 0 {
 			end = pos + cr
+		}
+		if end < len(p) {
+			r.offset = start + int64(end) + 1
 		}
 		if r.err = r.take(p[pos:end], end < len(p)); r.err != nil {
 			return n, r.err
@@ -139,7 +156,9 @@ func (r *Reader) skipBOM(p []byte) []byte {
 		}
 		p = p[1:]
 		r.boms++
-		r.begun = r.boms == len(bom)
+		if r.begun = r.boms == len(bom); r.begun {
+			r.offset = int64(len(bom))
+		}
 	}
 	return p
 }

@@ -176,3 +176,32 @@ func TestReaderDoesNotAllocate(t *testing.T) {
 		t.Error("got no data")
 	}
 }
+
+func TestReaderOffsetAndPending(t *testing.T) {
+	in := "\ufeff: c\nid: 1\ndata: a\n\nid: 2\n\nretry: 5\r\n\r\ndata: b\r\rda"
+	want := []int64{7, 22, 29, 38, 50}
+	for step := 1; step <= len(in); step++ {
+		var got []int64
+		r := Reader{}
+		r.On = func(Frame) { got = append(got, r.Offset()) }
+		for p := in; len(p) > 0; {
+			n := min(step, len(p))
+			r.Write([]byte(p[:n]))
+			p = p[n:]
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("by %d: got offsets %v, want %v", step, got, want)
+		}
+		if got := r.Offset(); got != int64(len(in)-2) {
+			t.Errorf("by %d: got offset %d at the end, want %d", step, got, len(in)-2)
+		}
+	}
+	for in, want := range map[string]bool{"": false, "\n": false, ": c\n": false, ": c": true, "data": true, "data\n": true,
+		"data\n\n": false, "id: 1\n": true, "id: 1\n\n": false, "event: x\n": true, "event: x\r": true, "data\r\r": false, "\xef": true, "\ufeff": false} {
+		r := Reader{On: func(Frame) {}}
+		r.Write([]byte(in))
+		if got := r.Pending(); got != want {
+			t.Errorf("%q: got pending %v, want %v", in, got, want)
+		}
+	}
+}
