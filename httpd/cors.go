@@ -46,7 +46,7 @@ func (s *Server) preflight(ctx *fasthttp.RequestCtx, allow string) {
 		return
 	}
 	if header.Peek("Access-Control-Allow-Origin") == nil {
-		writeError(ctx, refuse(fasthttp.StatusForbidden, "This origin is not among the configured ones (cors: origins)."))
+		writeError(ctx, refuse(fasthttp.StatusForbidden, "This origin is not among the configured ones."))
 		return
 	}
 	header.Set("Access-Control-Allow-Methods", corsMethods)

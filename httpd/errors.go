@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,39 +36,43 @@ func (r *refusal) with(header, value string) *refusal {
 }
 
 // errorStatus is the one place that maps what the runtime reports to HTTP:
-// mistakes of the caller are 400, an entity that isn't there 404, a journal that
-// can't store just now 503, a command that took too long 504, and one that its
-// owner failed 500.
+// mistakes of the caller are 400, an entity that isn't there 404, a command that
+// its owner failed 500 or did not answer in time 504, and a journal that can't
+// store just now 503.
 func errorStatus(err error) *refusal {
 	var refused *refusal
 	var invalid *runtime.InvalidError
 	var call *runtime.CallError
+	late := errors.Is(err, context.DeadlineExceeded)
 	switch {
 	case errors.As(err, &refused):
 		return refused
+	case errors.As(err, &call) && !late:
+		return refuse(fasthttp.StatusInternalServerError, "%s", sentence(err))
+	case late:
+		return refuse(fasthttp.StatusGatewayTimeout, "%s", sentence(err))
 	case errors.Is(err, runtime.ErrNotFound):
 		return refuse(fasthttp.StatusNotFound, "Entity not found.")
 	case errors.Is(err, runtime.ErrUnknownService):
 		return refuse(fasthttp.StatusBadRequest, "%s", sentence(err))
-	case errors.Is(err, runtime.ErrJournal):
+	case errors.Is(err, runtime.ErrJournal), errors.Is(err, runtime.ErrClosed):
 		return refuse(fasthttp.StatusServiceUnavailable, "%s", sentence(err)).with("Retry-After", "1")
-	case errors.Is(err, context.DeadlineExceeded):
-		return refuse(fasthttp.StatusGatewayTimeout, "%s", sentence(err))
-	case errors.As(err, &call):
-		return refuse(fasthttp.StatusInternalServerError, "%s", sentence(err))
 	case errors.As(err, &invalid):
-		return refuse(fasthttp.StatusBadRequest, "%s", sentence(err))
+		return refuse(fasthttp.StatusBadRequest, "%s", sentence(invalid))
 	}
 	return refuse(fasthttp.StatusInternalServerError, "%s", sentence(err))
 }
 
-// sentence writes an error as the message of an answer.
+// sentence writes an error as the message of an answer. A first word that is a
+// name, such as event_type or light.hall, stays as it is.
 func sentence(err error) string {
-	text := err.Error()
+	text := strings.TrimSpace(err.Error())
 	if text == "" {
 		return "Unknown error."
 	}
-	text = strings.ToUpper(text[:1]) + text[1:]
+	if first, _, _ := strings.Cut(text, " "); !strings.ContainsAny(strings.TrimSuffix(first, ":"), "._:/\"") {
+		text = strings.ToUpper(text[:1]) + text[1:]
+	}
 	if !strings.HasSuffix(text, ".") {
 		text += "."
 	}
@@ -114,7 +120,7 @@ func (s *Server) brokenRequest(ctx *fasthttp.RequestCtx, err error) {
 }
 
 func (s *Server) bodyTooLarge() *refusal {
-	return refuse(fasthttp.StatusRequestEntityTooLarge, "The body is larger than %d bytes (limits: max_body).", s.settings().MaxBody)
+	return refuse(fasthttp.StatusRequestEntityTooLarge, "The body is larger than %d bytes (the configured limit).", s.settings().MaxBody)
 }
 
 // drain takes off what the client still sends, for at most a second: closing
@@ -132,42 +138,63 @@ func drain(c net.Conn) {
 	}
 }
 
-// describeJSON says where text stops being the JSON that v needs: the line and
-// the byte in it, both from 1, and the field.
+// describeJSON says where text stops being the JSON that was wanted: the line
+// and the byte in it, both from 1, and the field.
 func describeJSON(text []byte, err error) string {
+	offset, what := explainJSON(err)
+	if offset == 0 {
+		return what
+	}
+	before := text[:min(max(int(offset)-1, 0), len(text))]
+	line := bytes.Count(before, []byte{'\n'}) + 1
+	column := len(before) - bytes.LastIndexByte(before, '\n')
+	return fmt.Sprintf("line %d, byte %d: %s", line, column, what)
+}
+
+// describeLine is describeJSON for one line of several.
+func describeLine(err error) string {
+	offset, what := explainJSON(err)
+	if offset == 0 {
+		return what
+	}
+	return fmt.Sprintf("byte %d: %s", offset, what)
+}
+
+// explainJSON returns the offset, from 1, and what is wrong there; 0 if the
+// error names no place.
+func explainJSON(err error) (offset int64, what string) {
 	var syntax *json.SyntaxError
 	var wrongType *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
-		return fmt.Sprintf("%s: %s", place(text, syntax.Offset), syntax.Error())
+		return max(syntax.Offset, 1), syntax.Error()
 	case errors.As(err, &wrongType):
 		field := wrongType.Field
 		if field == "" {
 			field = "the value"
 		}
-		return fmt.Sprintf("%s: %s must be %s, not %s", place(text, wrongType.Offset), field, jsonKind(wrongType.Type.Kind().String()), wrongType.Value)
+		return max(wrongType.Offset, 1), fmt.Sprintf("%s must be %s, not %s", field, jsonKind(wrongType.Type.Kind()), wrongType.Value)
 	}
-	return err.Error()
+	return 0, err.Error()
 }
 
-func jsonKind(goKind string) string {
-	switch goKind {
-	case "struct", "map":
+func jsonKind(kind reflect.Kind) string {
+	switch kind {
+	case reflect.Struct, reflect.Map:
 		return "an object"
-	case "slice", "array":
+	case reflect.Slice:
 		return "a list"
-	case "bool":
+	case reflect.Bool:
 		return "true or false"
-	case "string":
+	case reflect.String:
 		return "a string"
 	}
 	return "a number"
 }
 
-// place names the line and byte of the offset, which json counts from 1.
-func place(text []byte, offset int64) string {
-	before := text[:min(max(int(offset)-1, 0), len(text))]
-	line := bytes.Count(before, []byte{'\n'}) + 1
-	column := len(before) - bytes.LastIndexByte(before, '\n')
-	return fmt.Sprintf("line %d, byte %d", line, column)
+func plural(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return strconv.Itoa(n) + " " + word + "s"
 }
