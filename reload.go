@@ -103,10 +103,18 @@ func (h *served) apply(c *config.Config) error {
 	}
 	h.http.SetSettings(httpSettings(c, keys))
 	h.scripts.SetLimits(scripts.Limits{Handler: c.Scripts.Timeout})
-	h.scripts.SetPermissions(c.Scripts.Granted)
+	h.scripts.SetPermissions(permissions(c.Scripts))
 	h.runtime.SetGrace(c.Scripts.Grace)
 	h.log.level.Set(c.Log.Level)
 	return nil
+}
+
+func permissions(c config.Scripts) scripts.Permissions {
+	granted := scripts.Permissions{}
+	for script, p := range c.Permissions {
+		granted[script] = p.Read
+	}
+	return granted
 }
 
 func httpSettings(c *config.Config, keys []httpd.JWTKey) httpd.Settings {
