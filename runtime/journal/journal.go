@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"carillon/runtime"
 )
 
@@ -108,7 +110,7 @@ func (j *Journal) start(ctx context.Context) (err error) {
 	if err := j.eng.removePartial(ctx); err != nil {
 		return fmt.Errorf("removing an append that was cut short: %w", err)
 	}
-	last, err := j.eng.checkEpoch(ctx, j.options, j.boot)
+	head, last, err := j.eng.checkEpoch(ctx, j.options, j.boot)
 	if err != nil {
 		return err
 	}
@@ -119,23 +121,27 @@ func (j *Journal) start(ctx context.Context) (err error) {
 	j.epoch = j.eng.stream.CachedInfo().Config.Metadata[epochKey]
 	j.durable.Store(last)
 	j.floor = last
-	j.w = &writer{head: last}
+	j.w = &writer{head: head}
 	_, err = j.refreshBounds(ctx, 0)
 	return err
 }
 
 // checkEpoch takes a new epoch when events that somebody may have seen are
-// gone and their sequences would be given again. It returns the last sequence.
-func (e *engine) checkEpoch(ctx context.Context, o Options, boot string) (last uint64, err error) {
+// gone and their sequences would be given again. It returns the last sequence
+// that was given, and the last that is stored.
+func (e *engine) checkEpoch(ctx context.Context, o Options, boot string) (head, last uint64, err error) {
 	before, err := readMark(o.Dir)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	info, err := e.stream.Info(ctx)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	state := info.State
+	if last, err = e.lastStored(ctx, state); err != nil {
+		return 0, 0, err
+	}
 	lost := ""
 	switch {
 	case state.LastSeq == 0 && before.Head == 0:
@@ -147,10 +153,23 @@ func (e *engine) checkEpoch(ctx context.Context, o Options, boot string) (last u
 		lost = fmt.Sprintf("event %d is gone", before.Head)
 	}
 	if lost == "" {
-		return state.LastSeq, nil
+		return state.LastSeq, last, nil
 	}
 	o.Log.Warn("journal: taking a new epoch, the last events may be lost", "reason", lost)
-	return state.LastSeq, e.configure(ctx, o, newEpoch())
+	return state.LastSeq, last, e.configure(ctx, o, newEpoch())
+}
+
+// lastStored returns the last sequence whose event is there; that of the
+// stream when retention took all.
+func (e *engine) lastStored(ctx context.Context, state jetstream.StreamState) (uint64, error) {
+	if state.Msgs == 0 {
+		return state.LastSeq, nil
+	}
+	m, err := e.stream.GetLastMsgForSubject(ctx, allSubjects)
+	if err != nil {
+		return 0, err
+	}
+	return m.Sequence, nil
 }
 
 // Epoch returns the journal's identity, [a-z0-9]{10}: sequences of another
