@@ -7,10 +7,13 @@ type Journal interface {
 	// Append queues events behind all that were queued before; it may wait for
 	// room, not for the disk. The journal calls done exactly once for each
 	// Append, in their order: with the sequence of the last event when all are
-	// durable, or with an error. After an error nothing of that Append and of
-	// those queued behind it is stored, until one is queued after the last of
-	// their dones.
+	// durable, or with an error. After an error nothing of that Append is
+	// stored, and every Append behind it fails too, until Recover.
 	Append(events []*Event, done func(last uint64, err error))
+
+	// Recover lets Append store again after an error. It is called when every
+	// Append has had its done.
+	Recover()
 
 	// Tail calls fn with the events behind the sequence after, in order, in
 	// batches as they come, until ctx ends; it then returns ctx's error. Events

@@ -139,12 +139,16 @@ func checkDepth(text []byte) error {
 
 // describeJSON says where text stops being JSON.
 func describeJSON(text []byte, err error) error {
+	var whole json.RawMessage
+	if again := json.Unmarshal(text, &whole); again != nil {
+		err = again // it counts bytes, which Compact does not
+	}
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
+		if syntax.Offset >= int64(len(text)) {
+			return fmt.Errorf("is no JSON: it ends too early, at byte %d", len(text))
+		}
 		return fmt.Errorf("is no JSON: %w, at byte %d of %d", err, syntax.Offset, len(text))
-	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("is no JSON: it ends too early, at byte %d", len(text))
 	}
 	return fmt.Errorf("is no JSON: %w", err)
 }

@@ -20,7 +20,7 @@ type proposer struct {
 	// Guarded by mu.
 	latest      map[string]*proposal // entities with changes under way
 	outstanding int                  // Appends that are neither folded nor failed
-	failed      error                // why the journal refuses; until outstanding is 0 again
+	failed      error                // why the journal refuses, until all under way has failed too
 	last        *ticket              // of the newest Append
 }
 
@@ -51,9 +51,7 @@ func (p *proposer) begin(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	p.mu.Lock()
-	err := p.failed
-	p.mu.Unlock()
+	err := p.recover()
 	if err == nil && p.settled.isClosed() {
 		err = ErrClosed
 	}
@@ -61,6 +59,24 @@ func (p *proposer) begin(ctx context.Context) error {
 		<-p.turn
 	}
 	return err
+}
+
+// recover forgets what was proposed and never stored, once all that was under
+// way when the journal failed has ended. Callers hold the turn, so nobody is
+// between deciding against such a proposal and queueing.
+func (p *proposer) recover() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed == nil {
+		return nil
+	}
+	if p.outstanding > 0 {
+		return p.failed
+	}
+	p.failed = nil
+	clear(p.latest)
+	p.r.journal.Recover()
+	return nil
 }
 
 func (p *proposer) end() { <-p.turn }
@@ -124,18 +140,13 @@ func (p *proposer) fail(t *ticket, err error) {
 	p.settle(t, 0, err)
 }
 
-// settle ends an Append. When the last one under way after a failure has
-// ended, what was proposed and never stored is forgotten and writers may go on.
+// settle ends an Append.
 func (p *proposer) settle(t *ticket, last uint64, err error) {
 	t.last, t.err = last, err
 	close(t.done)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.outstanding--
-	if p.outstanding == 0 && p.failed != nil {
-		p.failed = nil
-		clear(p.latest)
-	}
 }
 
 // folded forgets proposals that the table now holds, then wakes their writers.

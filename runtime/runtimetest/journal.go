@@ -24,7 +24,7 @@ type Journal struct {
 	grown  chan struct{} // closed and replaced when events grow
 	queue  []appending
 	busy   bool
-	failed error // until the queue is empty
+	failed error // until Recover
 	states map[string]runtime.StoredState
 	upTo   uint64
 }
@@ -45,11 +45,18 @@ func (j *Journal) Append(events []*runtime.Event, done func(last uint64, err err
 	}
 }
 
+// Recover implements runtime.Journal.
+func (j *Journal) Recover() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.failed = nil
+}
+
 func (j *Journal) work() {
 	for {
 		j.mu.Lock()
 		if len(j.queue) == 0 {
-			j.busy, j.failed = false, nil
+			j.busy = false
 			j.mu.Unlock()
 			return
 		}

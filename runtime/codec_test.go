@@ -1,0 +1,77 @@
+package runtime_test
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"carillon/runtime"
+	"carillon/runtime/runtimetest"
+)
+
+func TestMemoryJournalKeepsTheContract(t *testing.T) {
+	runtimetest.TestJournal(t, &runtimetest.Journal{})
+}
+
+func TestAppendTime(t *testing.T) {
+	at := time.Date(2026, 1, 1, 2, 0, 0, 123456789, time.FixedZone("", 7200))
+	if got, want := string(runtime.AppendTime(nil, at)), "2026-01-01T00:00:00.123456+00:00"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// haEntityID is Home Assistant's expression without its look-arounds.
+var haEntityID = regexp.MustCompile(`^[\da-z_]+\.[\da-z_]+$`)
+
+func FuzzValidEntityID(f *testing.F) {
+	for _, s := range []string{"light.a", "light.a_b", "a.b.c", "_a.b", "a_.b", "a._b", "a.b_", "a.b__c", "", ".", "a.", "A.b", "a.é"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		domain, object, _ := strings.Cut(s, ".")
+		want := len(s) <= 255 && haEntityID.MatchString(s) && !strings.Contains(s, "__")
+		for _, part := range []string{domain, object} {
+			want = want && !strings.HasPrefix(part, "_") && !strings.HasSuffix(part, "_")
+		}
+		if got := runtime.ValidEntityID(s); got != want {
+			t.Errorf("%q: got %v, want %v", s, got, want)
+		}
+	})
+}
+
+func FuzzAppendString(f *testing.F) {
+	for _, s := range []string{"", "plain", "\x00\x1f\"\\\n\r\t", "ä€😀", "\xff\xc3", "\u2028\u2029", "</script>"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		text := runtime.AppendString(nil, s)
+		var got string
+		if err := json.Unmarshal(text, &got); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if want := strings.ToValidUTF8(s, "\uFFFD"); strings.Count(want, "\uFFFD") == strings.Count(got, "\uFFFD") && got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
+func FuzzCanonicalObject(f *testing.F) {
+	for _, s := range []string{`{}`, `{"b":1,"a":[1.0,{"z":null,"y":"<"}]}`, `{"a":1,"a":2}`, `{"a":1e400}`, ` {"ä":"\u00e4"} `, `{`, `[]`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		once, err := runtime.CanonicalObject(text)
+		if err != nil {
+			return
+		}
+		if !json.Valid(once) {
+			t.Fatalf("%q became %q, which is no JSON", text, once)
+		}
+		twice, err := runtime.CanonicalObject(once)
+		if err != nil || string(twice) != string(once) {
+			t.Errorf("%q is not stable: %q (%v)", once, twice, err)
+		}
+	})
+}
