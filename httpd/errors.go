@@ -49,8 +49,10 @@ func errorStatus(err error) *refusal {
 		return refused
 	case errors.As(err, &call) && !late:
 		return refuse(fasthttp.StatusInternalServerError, "%s", sentence(err))
-	case late:
+	case late && call != nil:
 		return refuse(fasthttp.StatusGatewayTimeout, "%s", sentence(err))
+	case late:
+		return refuse(fasthttp.StatusGatewayTimeout, "No answer within %v; what was asked for may still happen.", requestTime)
 	case errors.Is(err, runtime.ErrNotFound):
 		return refuse(fasthttp.StatusNotFound, "Entity not found.")
 	case errors.Is(err, runtime.ErrUnknownService):

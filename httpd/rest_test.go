@@ -195,3 +195,31 @@ func TestRemoteOriginAndUser(t *testing.T) {
 		t.Errorf("got %s, want data {\"x\":1} of origin REMOTE", got.data)
 	}
 }
+
+// Nothing that a client may take for the place of a credential is logged.
+func TestLogHoldsNoCredential(t *testing.T) {
+	h := startHome(t, Settings{}, nil)
+	const secret = "s3cret-in-a-wrong-place"
+	h.askBare("GET", "/api/?token="+secret, "", "X-HA-Access: "+secret, "Cookie: "+cookieName+"="+secret)
+	h.askBare("GET", "/api/stream%3Ftoken="+secret, "")
+	h.askBare("GET", "/local/x?token="+secret, "")
+	h.raw("GET /?token=" + secret + " HTTP/1.1\r\nHost: x\r\nToken " + secret + "\r\n\r\n")
+	h.raw(secret + "\r\n\r\n")
+	h.raw("GET / HTTP/1.1\r\nContent-Length: " + secret + "\r\n\r\n")
+	h.ask("GET", "/api/", "").want(t, "afterwards", 200, "running")
+	if log := h.log.String(); strings.Contains(log, secret) || !strings.Contains(log, "path=/api/") {
+		t.Errorf("got log %s, want the paths and no credential", log)
+	}
+}
+
+func BenchmarkParseBulk(b *testing.B) {
+	line := `{"event_type":"load","data":{"n":1234567,"at":1700000000000,"pad":"` + strings.Repeat("x", 120) + `"}}` + "\n"
+	body := []byte(strings.Repeat(line, 1000))
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := parseBulk(body, 10_000); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

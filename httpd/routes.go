@@ -1,6 +1,7 @@
 package httpd
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"runtime/debug"
@@ -123,7 +124,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	if err := s.dispatch(&call{RequestCtx: ctx, rest: rest}, r); err != nil {
 		refused := errorStatus(err)
 		if refused.status == fasthttp.StatusInternalServerError {
-			s.log.Warn("answering a request", "method", string(ctx.Method()), "path", string(ctx.Path()), "err", err)
+			s.log.Warn("answering a request", "method", string(ctx.Method()), "path", loggable(ctx.Path()), "err", err)
 		}
 		s.writeRefusal(ctx, r, refused)
 	}
@@ -172,14 +173,23 @@ func (s *Server) writeRefusal(ctx *fasthttp.RequestCtx, r *route, refused *refus
 func (s *Server) finish(ctx *fasthttp.RequestCtx, began time.Time) {
 	if p := recover(); p != nil {
 		s.metrics.GetOrCreateCounter("carillon_http_panics_total").Inc()
-		s.log.Error("a request's handler panicked", "path", string(ctx.Path()), "panic", p, "stack", string(debug.Stack()))
+		s.log.Error("a request's handler panicked", "path", loggable(ctx.Path()), "panic", p, "stack", string(debug.Stack()))
 		writeError(ctx, refuse(fasthttp.StatusInternalServerError, "Internal error; the log has more."))
 	}
 	s.countRequest(ctx, time.Since(began))
 	if s.log.Enabled(context.Background(), slog.LevelDebug) {
-		s.log.Debug("request", "method", string(ctx.Method()), "path", string(ctx.Path()),
+		s.log.Debug("request", "method", string(ctx.Method()), "path", loggable(ctx.Path()),
 			"status", ctx.Response.StatusCode(), "remote", remote(ctx), "took", time.Since(began))
 	}
+}
+
+// loggable returns a path up to anything that looks like a parameter: a client
+// that escapes the '?' would have its credential in the path.
+func loggable(path []byte) string {
+	if i := bytes.IndexAny(path, "?&=;"); i >= 0 {
+		path = path[:i]
+	}
+	return string(path)
 }
 
 func (t routeTable) notFound(path string) *refusal {

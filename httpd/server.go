@@ -237,6 +237,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 		return fasthttp.StatusContinue
 	}
 	s.refused("body_too_large")
+	drain(ctx.Conn()) // of a client that did not wait
 	writeError(ctx, s.bodyTooLarge())
 	return fasthttp.StatusRequestEntityTooLarge
 }

@@ -76,7 +76,7 @@ func (s *Server) getLocal(c *call) error {
 		c.Response.ResetBody()
 	case status == fasthttp.StatusRequestedRangeNotSatisfiable:
 		return refuse(status, "This range is not in the file.")
-	case status == fasthttp.StatusForbidden, status == fasthttp.StatusNotFound, status >= 500:
+	case status >= 400:
 		return refuse(fasthttp.StatusNotFound, "There is no file %.200s in the folder www.", c.rest)
 	case status < 300:
 		extension := strings.ToLower(path.Ext(c.rest))

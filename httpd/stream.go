@@ -100,7 +100,7 @@ func (s *Server) attach(o *opening, conn net.Conn) {
 		return
 	}
 	if o.snapshot && !s.beginSnapshot() {
-		release()
+		release(broadcast.Ended)
 		s.refused("too_many_snapshots")
 		s.writeLater(conn, o, "Too many snapshots are being read; come back later.")
 		return
@@ -111,7 +111,7 @@ func (s *Server) attach(o *opening, conn net.Conn) {
 		<-s.openings
 	}
 	if !written {
-		release()
+		release(broadcast.Ended)
 		s.refused("snapshot_not_read")
 		conn.Close()
 		return
@@ -123,12 +123,12 @@ func (s *Server) attach(o *opening, conn net.Conn) {
 		Conn: conn, Format: o.format, Selection: o.selection, Prologue: prologue,
 		After: after, Resume: resume, MaxAge: o.maxAge,
 		ID: o.id, Remote: o.address.String(), Label: o.user,
-		OnClose: func(broadcast.Reason) { release() },
+		OnClose: release,
 	})
 	if err == nil {
 		return
 	}
-	release()
+	release(broadcast.Ended)
 	s.refused("hub")
 	s.log.Debug("attaching a stream", "remote", o.address, "err", err)
 	if prologue == nil {
@@ -164,8 +164,8 @@ func writeLong(conn net.Conn, prologue []byte) bool {
 }
 
 // takePlace counts a stream, or returns why there may not be another one.
-// Release gives the place back; it is called once.
-func (s *Server) takePlace(address netip.Addr) (refused string, release func()) {
+// Release gives the place back; it is called once, for whatever reason.
+func (s *Server) takePlace(address netip.Addr) (refused string, release func(broadcast.Reason)) {
 	settings := s.settings()
 	address = network(address)
 	open := &s.streams
@@ -179,7 +179,7 @@ func (s *Server) takePlace(address netip.Addr) (refused string, release func()) 
 	}
 	open.total++
 	open.byAddress[address]++
-	return "", func() {
+	return "", func(broadcast.Reason) {
 		open.mu.Lock()
 		defer open.mu.Unlock()
 		open.total--
