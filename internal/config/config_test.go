@@ -236,9 +236,9 @@ func TestBoundedTimeAndMemory(t *testing.T) {
 	for _, unit := range []string{"[", "{a: ", "- ", "? ", "a: ", "a: b\n", " ", "\t", "\n", "#\n", "# ", "x", "-", ":", ",", "!a ", "&a ", "*a ",
 		"---\n", "%a\n", "\"", "'", "|\n", ">\n ", "é", "[]", "[a,", "- a\n", "{}", "a:\n", "\\", "\"\\n", "x ", "x\n ", "<<: "} {
 		texts[unit] = fill(unit)
-		texts["a: "+unit] = "a: " + fill(unit)[:n-8]
-		texts["a: \""+unit] = "a: \"" + fill(unit)[:n-8]
-		texts["a: ["+unit] = "a: [" + fill(unit)[:n-8]
+		for _, before := range []string{"a: ", "a: \"", "a: ["} {
+			texts[before+unit] = before + fill(unit)[:n/8]
+		}
 	}
 	for name, text := range texts {
 		var before, after runtime.MemStats

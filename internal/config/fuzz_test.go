@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // FuzzParse: whatever the text, Parse returns a valid configuration or errors
@@ -21,7 +22,11 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
+		start := time.Now()
 		c, err := Parse("c.yaml", text)
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("took %s", took)
+		}
 		if err == nil {
 			checkValid(t, c)
 			return

@@ -56,9 +56,15 @@ func TestWholeFileMistakes(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"too long": {strings.Repeat("# 10 MB\n", 10<<20/8),
 			"c.yaml: the file has 10485760 bytes, more than 1 MiB is not read; is it the right file?"},
-		"not UTF-8":       {"log:\n  level: \xff\xfe\n", "c.yaml:2: is not UTF-8 text; save the file as UTF-8"},
-		"UTF-16":          {"\xff\xfel\x00o\x00g\x00", "c.yaml:1: is not UTF-8 text; save the file as UTF-8"},
-		"NUL":             {"log:\n  level: in\x00fo\n", "c.yaml:2: has the invisible character '\\x00'; remove it"},
+		"not UTF-8": {"log:\n  level: \xff\xfe\n", "c.yaml:2: is not UTF-8 text; save the file as UTF-8"},
+		"UTF-16":    {"\xff\xfel\x00o\x00g\x00", "c.yaml:1: is not UTF-8 text; save the file as UTF-8"},
+		"NUL":       {"log:\n  level: in\x00fo\n", "c.yaml:2: has the invisible character '\\x00'; remove it"},
+		"long value": {"log:\n  level: " + strings.Repeat("x", 2000),
+			"c.yaml:2: log.level: \"" + strings.Repeat("x", 60) + "…\" is longer than 1024 bytes; make it shorter"},
+		"long key": {strings.Repeat("k", 2000) + ": 1",
+			"c.yaml:1: " + strings.Repeat("k", 100) + "…: unknown key; known here: server, auth, limits, stream, journal, scripts, log"},
+		"too much": {strings.Repeat("log: {}\n", 20000),
+			"c.yaml:10001: the file has too much in it up to here to be a configuration; use patterns instead of long lists"},
 		"carriage return": {"log:\r  level: info\n", "c.yaml:1: has the invisible character '\\r'; remove it"},
 	} {
 		_, err := Parse("c.yaml", []byte(c.text))

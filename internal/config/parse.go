@@ -57,7 +57,7 @@ func (p *parser) fail(pos *token.Position, key string, f fault) {
 func (p *parser) tree(tokens token.Tokens) (root ast.Node, ok bool) {
 	defer func() {
 		if r := recover(); r != nil {
-			p.fail(nil, "", fault{fmt.Sprintf("the YAML reader gave up on this file: %v", r), "undo the last edit, or simplify it"})
+			p.fail(nil, "", fault{"the YAML reader gave up on this file: " + quote(fmt.Sprint(r)), "undo the last edit, or simplify it"})
 			root, ok = nil, false
 		}
 	}()
@@ -186,9 +186,9 @@ func describe(n ast.Node) string {
 	return "something"
 }
 
-// shorten bounds a key that the user made up.
+// shorten bounds a text that the user made up.
 func shorten(s string) string {
-	const most = 80
+	const most = 100
 	if r := []rune(s); len(r) > most {
 		return string(r[:most]) + "…"
 	}

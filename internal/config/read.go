@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -24,7 +25,10 @@ func scalar[T any](p *parser, v at, n ast.Node, k kind[T], example string) (T, b
 		p.fail(v.pos, v.path, fault{"goes over several lines", "write it on one line, for example " + example})
 		return zero, false
 	}
-	value, f := k.parse(t.Value)
+	value, f := zero, &fault{quote(t.Value) + " is longer than " + strconv.Itoa(maxText) + " bytes", "make it shorter"}
+	if len(t.Value) <= maxText {
+		value, f = k.parse(t.Value)
+	}
 	if f == nil {
 		return value, true
 	}

@@ -18,10 +18,7 @@ var words = kind[string]{"text", checkText, yamlText}
 var filePath = kind[string]{"a file", checkText, yamlText}
 
 func checkText(s string) (string, *fault) {
-	switch {
-	case len(s) > maxText:
-		return "", &fault{quote(s) + " is longer than " + strconv.Itoa(maxText) + " bytes", "make it shorter"}
-	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 		return "", &fault{quote(s) + " has control characters", "remove them"}
 	}
 	return s, nil
@@ -131,7 +128,7 @@ var scriptPattern = kind[string]{"a script", func(s string) (string, *fault) {
 	if _, err := path.Match(s, ""); err != nil {
 		return "", &fault{quote(s) + " is no pattern: a [ or \\ is not complete", `write for example host.js or "lights/*.js"`}
 	}
-	if s == "" || strings.HasPrefix(s, "/") || path.Clean(s) != s || strings.HasPrefix(s, "..") {
+	if s == "" || len(s) > maxText || strings.HasPrefix(s, "/") || path.Clean(s) != s || strings.HasPrefix(s, "..") {
 		return "", &fault{quote(s) + " is no path in the scripts folder", `write for example host.js or "lights/*.js"`}
 	}
 	return s, nil

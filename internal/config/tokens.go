@@ -57,7 +57,7 @@ func (p *parser) tokens(text []byte) (token.Tokens, bool) {
 func (p *parser) tokenize(text string) (tokens token.Tokens, ok bool) {
 	defer func() {
 		if r := recover(); r != nil {
-			p.fail(nil, "", fault{fmt.Sprintf("the YAML reader gave up on this file: %v", r), "undo the last edit, or simplify it"})
+			p.fail(nil, "", fault{"the YAML reader gave up on this file: " + quote(fmt.Sprint(r)), "undo the last edit, or simplify it"})
 			tokens, ok = nil, false
 		}
 	}()
@@ -135,7 +135,9 @@ func (p *parser) failSyntax(err error) {
 		p.fail(nil, "", fault{"the file is no valid YAML: " + quote(err.Error()), "undo the last edit"})
 		return
 	}
-	p.fail(e.GetToken().Position, "", fault{"is no valid YAML: " + e.GetMessage(), syntaxHint(e.GetMessage())})
+	// The message may quote all that follows.
+	msg := shorten(strings.Join(strings.Fields(e.GetMessage()), " "))
+	p.fail(e.GetToken().Position, "", fault{"is no valid YAML: " + msg, syntaxHint(msg)})
 }
 
 func syntaxHint(msg string) string {

@@ -1,0 +1,203 @@
+package broadcast
+
+import (
+	"sort"
+	"sync"
+	"sync/atomic"
+)
+
+// A channel is one format in use: its tape and its feeds.
+type channel struct {
+	// Static after construction.
+	format Format
+	epoch  string
+	tape   *tape
+	ping   atomic.Pointer[[]byte] // newest ping for silent filtered feeds; its bytes never change
+
+	// Guarded by Hub.mu.
+	whole    *feed // the unfiltered one; nil until a stream asks for it
+	feeds    map[string]*feed
+	index    feedIndex
+	quiet    int64 // Unix nanoseconds of the last event or ping on the tape
+	pinged   int64 // Unix nanoseconds of the last ping on the tape
+	payload  []byte
+	frame    []byte
+	matching []*feed
+}
+
+// A feed is all streams with the same format and selection. The unfiltered
+// feed is its tape; any other has a ring of references into the tape.
+type feed struct {
+	// Static after construction.
+	ch    *channel
+	sel   Selection // canonical
+	key   string
+	whole bool
+
+	streams atomic.Int32
+	members []*member // guarded by Hub.mu; one for each pump, nil where it has no stream
+	quiet   int64     // guarded by Hub.mu; Unix nanoseconds of the last event or ping
+
+	next atomic.Uint64 // ordinal of the reference to come; stored under mu
+
+	mu sync.Mutex
+	// Guarded by mu.
+	refs  []ref  // ring, its length 0 or a power of two
+	first uint64 // ordinal of the oldest reference
+	base  uint64 // every match with a higher sequence is, or was, in refs
+}
+
+// A ref is one frame of a filtered feed.
+type ref struct {
+	off  uint64 // on the tape, if not a ping
+	seq  uint64 // of the event, or of the last one before it
+	n    uint32 // length of the frame
+	kind refKind
+}
+
+type refKind uint32
+
+const (
+	isEvent refKind = iota
+	isBeat          // on the tape, no event
+	isPing          // the channel's ping, not on the tape
+)
+
+const (
+	minRefs = 8
+	// maxRefs bounds what a feed keeps for its slowest stream (24 KiB); beyond
+	// it the stream reads the journal.
+	maxRefs = 1024
+)
+
+// A member is the part of a feed that one pump has.
+type member struct {
+	feed  *feed
+	pump  pump
+	dirty atomic.Bool   // it stands in the pump's list of work
+	done  atomic.Uint64 // no stream on the feed has its cursor below; a hint only
+
+	streams []*Stream // owned by the pump
+}
+
+// touch tells the member's pump that the feed has something new.
+func (m *member) touch() {
+	if !m.dirty.Load() && !m.dirty.Swap(true) {
+		m.pump.touch(m)
+	}
+}
+
+// touch is called with Hub.mu held.
+func (f *feed) touch() {
+	for _, m := range f.members {
+		if m != nil {
+			m.touch()
+		}
+	}
+}
+
+func (f *feed) ref(ordinal uint64) *ref {
+	return &f.refs[ordinal&uint64(len(f.refs)-1)]
+}
+
+// append adds a reference. It is called with Hub.mu held.
+func (f *feed) append(r ref) {
+	f.mu.Lock()
+	next := f.next.Load()
+	if int(next-f.first) == len(f.refs) {
+		f.makeRoom(next)
+	}
+	*f.ref(next) = r
+	f.next.Store(next + 1)
+	f.mu.Unlock()
+	f.touch()
+}
+
+// makeRoom gives up the oldest reference if no stream needs it or the ring has
+// its bound; else it lets the ring grow.
+func (f *feed) makeRoom(next uint64) {
+	if len(f.refs) > 0 && (f.first < f.needed(next) || len(f.refs) >= maxRefs) {
+		f.base = max(f.base, f.ref(f.first).seq)
+		f.first++
+		return
+	}
+	f.resize(max(minRefs, 2*len(f.refs)), next)
+}
+
+func (f *feed) resize(size int, next uint64) {
+	refs := make([]ref, size)
+	for i := f.first; i < next; i++ {
+		refs[i&uint64(size-1)] = *f.ref(i)
+	}
+	f.refs = refs
+}
+
+// needed returns the first ordinal that some stream may still want.
+func (f *feed) needed(next uint64) uint64 {
+	for _, m := range f.members {
+		if m != nil {
+			next = min(next, m.done.Load())
+		}
+	}
+	return next
+}
+
+// shrink gives memory back once every stream has everything. It is called with
+// Hub.mu held.
+func (f *feed) shrink() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next := f.next.Load()
+	if len(f.refs) <= minRefs || f.needed(next) < next {
+		return
+	}
+	for next-f.first > minRefs {
+		f.base = max(f.base, f.ref(f.first).seq)
+		f.first++
+	}
+	f.resize(minRefs, next)
+}
+
+// join returns the cursor of a stream that has everything up to seq. It
+// reports false if the feed lacks something that comes after. The feed must be
+// complete up to seq: the caller has seen Hub.head at seq or above.
+func (f *feed) join(seq uint64) (cursor uint64, ok bool) {
+	if f.whole {
+		return f.ch.tape.after(seq)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if seq < f.base {
+		return 0, false
+	}
+	next := f.next.Load()
+	cursor = f.first + uint64(sort.Search(int(next-f.first), func(i int) bool {
+		return f.ref(f.first+uint64(i)).seq > seq
+	}))
+	for i := cursor; i < next; i++ {
+		if r := f.ref(i); r.kind != isPing {
+			return cursor, r.off >= f.ch.tape.low.Load()
+		}
+	}
+	return cursor, true
+}
+
+// end returns the cursor of a stream that has everything.
+func (f *feed) end() uint64 {
+	if f.whole {
+		return f.ch.tape.head.Load()
+	}
+	return f.next.Load()
+}
+
+// behind returns how many events a stream at cursor lacks.
+func (f *feed) behind(cursor uint64) uint64 {
+	if !f.whole {
+		return f.next.Load() - cursor
+	}
+	t := f.ch.tape
+	if a, b, ok := t.span(cursor, 1<<62); ok {
+		return b.events - a.events
+	}
+	return 0
+}

@@ -1,0 +1,383 @@
+package broadcast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	goruntime "runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"carillon/internal/sse"
+)
+
+// An Event is what happened, as the hub needs to see it. It never changes.
+type Event struct {
+	Seq                    uint64 // its place in the journal, above 0
+	Type, Domain, EntityID string // "" if it has none
+	Value                  any    // for Format.Append
+}
+
+// A Format is one way to write events. Its functions append to dst and are
+// called from several goroutines.
+type Format struct {
+	Name   string
+	Append func(dst []byte, ev *Event) []byte     // the data of one event
+	Ping   func(dst []byte, now time.Time) []byte // the data of a ping, an unnamed event without id; nil for no pings
+
+	PingEvery          time.Duration
+	PingOnlyWhenSilent bool // only on feeds that had neither event nor ping for PingEvery
+}
+
+// A Config says how a Hub is to be. Epoch, Formats, Replay and First are
+// needed; the zero value of all else has a meaning.
+type Config struct {
+	Epoch   string // of the journal; ids are <epoch>-<sequence>
+	Formats []Format
+	Head    uint64 // the sequence after which Publish begins
+
+	TapeBytes  int           // bytes of encoded frames per format, rounded up to a power of two; 0 for 8 MiB
+	SendBuffer int           // bytes that the kernel may hold per stream (SO_SNDBUF); 0 for 16 KiB
+	BeatEvery  time.Duration // 0 for 15 s
+	Pumps      int           // 0 for one per core
+	Readers    int           // goroutines that read the journal at most; 0 for 8
+
+	// Replay calls fn with the events after a sequence that the journal holds,
+	// in order, until fn returns false or the journal's end. First returns the
+	// first sequence that it still holds, or, if it is empty, the one to come.
+	// Both are called from several goroutines. An event must be readable before
+	// it is given to Publish.
+	Replay func(ctx context.Context, after uint64, fn func(*Event) bool) error
+	First  func() uint64
+
+	Log *slog.Logger     // nil for slog.Default
+	Now func() time.Time // nil for time.Now
+
+	portable bool // all streams on the portable pump
+	manual   bool // no ticks but those of a test
+}
+
+// A Hub carries events to streams.
+type Hub struct {
+	// Static after construction.
+	cfg     Config
+	pumps   []pump // the portable one last
+	readers readers
+	met     *counters
+	birth   time.Time
+	stop    context.CancelFunc
+
+	head  atomic.Uint64 // sequence of the last event that is on every tape and feed
+	clock atomic.Uint32 // seconds since birth, moved by ticks
+	idle  atomic.Bool   // a feed lost its last stream
+
+	mu sync.Mutex
+	// Guarded by mu.
+	channels map[string]*channel
+	closed   bool
+	turn     int
+	beaten   time.Time
+}
+
+// Errors of Attach that a caller may branch on.
+var (
+	ErrClosed        = errors.New("the hub is closed")
+	ErrUnknownFormat = errors.New("unknown format")
+)
+
+// New returns a hub whose pumps run.
+func New(cfg Config) (*Hub, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	h := &Hub{cfg: cfg, stop: stop, birth: cfg.Now(), channels: make(map[string]*channel)}
+	h.beaten = h.birth
+	h.head.Store(cfg.Head)
+	h.readers = readers{h: h, ctx: ctx, kept: make(map[chunkKey]chunk)}
+	h.met = newCounters(h)
+	var err error
+	if !cfg.portable {
+		h.pumps, err = systemPumps(h, cfg.Pumps)
+	}
+	if err != nil {
+		stop()
+		return nil, fmt.Errorf("starting the pumps: %w", err)
+	}
+	h.pumps = append(h.pumps, newPortablePump(h))
+	h.met.register()
+	if !cfg.manual {
+		go h.ticks(ctx)
+	}
+	return h, nil
+}
+
+func (c *Config) complete() error {
+	switch {
+	case c.Epoch == "" || sse.ValidField(c.Epoch) != nil:
+		return fmt.Errorf("epoch %q cannot be part of an id", c.Epoch)
+	case len(c.Formats) == 0:
+		return errors.New("no format given")
+	case c.Replay == nil || c.First == nil:
+		return errors.New("no journal given: Replay and First are needed")
+	}
+	for i, f := range c.Formats {
+		same := func(o Format) bool { return o.Name == f.Name }
+		if f.Append == nil || slices.ContainsFunc(c.Formats[:i], same) {
+			return fmt.Errorf("format %q has no Append or is given twice", f.Name)
+		}
+		if f.Ping != nil && f.PingEvery <= 0 {
+			return fmt.Errorf("format %q has a ping but no PingEvery", f.Name)
+		}
+	}
+	c.TapeBytes = orElse(c.TapeBytes, 8<<20)
+	c.SendBuffer = orElse(c.SendBuffer, 16<<10)
+	c.BeatEvery = orElse(c.BeatEvery, 15*time.Second)
+	c.Pumps = orElse(c.Pumps, goruntime.GOMAXPROCS(0))
+	c.Readers = orElse(c.Readers, 8)
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return nil
+}
+
+func orElse[T int | time.Duration](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
+}
+
+// Head returns the sequence of the last event that was published.
+func (h *Hub) Head() uint64 { return h.head.Load() }
+
+// Publish gives events, in order, to all streams that want them. It is called
+// from one goroutine at a time and does not wait for any stream. Events whose
+// sequence is not above the head are dropped: the hub had them. After Close it
+// does nothing.
+func (h *Hub) Publish(events []*Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return
+	}
+	now := h.cfg.Now().UnixNano()
+	for _, ev := range events {
+		if ev.Seq <= h.head.Load() {
+			continue
+		}
+		for _, ch := range h.channels {
+			ch.publish(ev, now)
+		}
+		h.head.Store(ev.Seq)
+		h.met.published.Inc()
+	}
+	h.reap()
+	h.wake()
+}
+
+// wake wakes the pumps that were given something. It is called with mu held.
+func (h *Hub) wake() {
+	for _, p := range h.pumps {
+		p.wake()
+	}
+}
+
+func (ch *channel) publish(ev *Event, now int64) {
+	ch.payload = ch.format.Append(ch.payload[:0], ev)
+	ch.frame = sse.AppendSeqEvent(ch.frame[:0], ch.epoch, ev.Seq, "", ch.payload)
+	off := ch.tape.append(ch.frame, ev.Seq, 1)
+	ch.quiet = now
+	if ch.whole != nil {
+		ch.whole.touch()
+	}
+	ch.matching = ch.index.match(ch.matching[:0], ev)
+	for _, f := range ch.matching {
+		f.quiet = now
+		f.append(ref{off: off, seq: ev.Seq, n: uint32(len(ch.frame)), kind: isEvent})
+	}
+}
+
+// Attach makes a stream of a connection. It waits for a Publish under way, and
+// for no connection. On an error the connection is still the caller's.
+func (h *Hub) Attach(r Request) (*Stream, error) {
+	s := &Stream{own: r.Prologue, pos: r.After, id: r.ID, remote: r.Remote, label: r.Label, onClose: r.OnClose, fd: -1}
+	now := h.cfg.Now()
+	s.opened = now.UnixMilli()
+	s.sent = h.clock.Load()
+	if r.MaxAge > 0 {
+		s.until = max(1, uint32((now.Sub(h.birth)+r.MaxAge+time.Second-1)/time.Second))
+	}
+	if r.Resume {
+		s.set(checking)
+	}
+	sel := r.Selection.canonical()
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, ErrClosed
+	}
+	ch, err := h.channel(r.Format, now)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.place(s, r.Conn)
+	if err != nil {
+		return nil, fmt.Errorf("taking over the connection: %w", err)
+	}
+	if !r.Resume && r.After == 0 {
+		s.pos = h.head.Load()
+	}
+	f := ch.feed(sel, h.head.Load(), now)
+	s.member = f.member(h.pumps, p)
+	f.streams.Add(1)
+	h.met.streams.Add(1)
+	h.met.opened.Inc()
+	h.pumps[p].attach(s)
+	h.pumps[p].wake()
+	return s, nil
+}
+
+// place hands the connection to the stream and chooses its pump.
+func (h *Hub) place(s *Stream, conn net.Conn) (int, error) {
+	last := len(h.pumps) - 1
+	if last > 0 {
+		fd, ok, err := takeDescriptor(conn, h.cfg.SendBuffer)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			s.fd = int32(fd)
+			h.turn = (h.turn + 1) % last
+			return h.turn, nil
+		}
+	}
+	s.line = newLine(conn)
+	return last, nil
+}
+
+// channel returns the channel of a format, which begins with the first stream.
+func (h *Hub) channel(name string, now time.Time) (*channel, error) {
+	if ch := h.channels[name]; ch != nil {
+		return ch, nil
+	}
+	i := slices.IndexFunc(h.cfg.Formats, func(f Format) bool { return f.Name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("%w %q", ErrUnknownFormat, name)
+	}
+	ch := &channel{format: h.cfg.Formats[i], epoch: h.cfg.Epoch, feeds: make(map[string]*feed)}
+	ch.quiet, ch.pinged = now.UnixNano(), now.UnixNano()
+	ch.tape = newTape(h.cfg.TapeBytes, h.head.Load(), h.fence, h.halt, h.play)
+	h.channels[name] = ch
+	return ch, nil
+}
+
+// fence waits for the send that each pump has under way.
+func (h *Hub) fence() {
+	for _, p := range h.pumps {
+		p.lockSending()
+		p.unlockSending()
+	}
+}
+
+func (h *Hub) halt() {
+	for _, p := range h.pumps {
+		p.lockSending()
+	}
+}
+
+func (h *Hub) play() {
+	for _, p := range h.pumps {
+		p.unlockSending()
+	}
+}
+
+// feed returns the feed of a canonical selection.
+func (ch *channel) feed(sel Selection, head uint64, now time.Time) *feed {
+	if sel.all() {
+		if ch.whole == nil {
+			ch.whole = &feed{ch: ch, whole: true}
+		}
+		return ch.whole
+	}
+	key := sel.key()
+	f := ch.feeds[key]
+	if f == nil {
+		f = &feed{ch: ch, sel: sel, key: key, base: head, quiet: now.UnixNano()}
+		ch.feeds[key] = f
+		ch.index.add(f)
+	}
+	return f
+}
+
+func (f *feed) member(pumps []pump, p int) *member {
+	if f.members == nil {
+		f.members = make([]*member, len(pumps))
+	}
+	if f.members[p] == nil {
+		f.members[p] = &member{feed: f, pump: pumps[p]}
+	}
+	return f.members[p]
+}
+
+// left notes that a stream of the feed is gone. Any pump calls it.
+func (h *Hub) left(s *Stream, why Reason) {
+	h.met.streams.Add(-1)
+	h.met.closed[why].Inc()
+	if s.member.feed.streams.Add(-1) == 0 {
+		h.idle.Store(true)
+	}
+	if s.onClose != nil {
+		s.onClose(why)
+	}
+}
+
+// reap removes filtered feeds without streams. It is called with mu held, so
+// that no stream can come to them meanwhile.
+func (h *Hub) reap() {
+	if !h.idle.Swap(false) {
+		return
+	}
+	for _, ch := range h.channels {
+		for key, f := range ch.feeds {
+			if f.streams.Load() == 0 {
+				delete(ch.feeds, key)
+				ch.index.remove(f)
+			}
+		}
+	}
+}
+
+// Close ends all streams, each on a frame boundary after it got everything that
+// is published, or, when ctx is done, as it is. It returns when no connection
+// is left, and then reports whether any was cut by ctx.
+func (h *Hub) Close(ctx context.Context) error {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	for _, p := range h.pumps {
+		p.drain()
+	}
+	var err error
+	for _, p := range h.pumps {
+		select {
+		case <-p.ended():
+			continue
+		case <-ctx.Done():
+			err = fmt.Errorf("draining streams: %w", ctx.Err())
+		}
+		p.abort()
+		<-p.ended()
+	}
+	h.stop()
+	h.met.unregister()
+	return err
+}

@@ -1,0 +1,431 @@
+package broadcast
+
+import (
+	goruntime "runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// An epollPump serves its streams with one goroutine, by system calls that
+// never block. While it has nothing to do it waits on a channel; its epoll is
+// watched through Go's own poller, so that no thread is held.
+type epollPump struct {
+	// Static after construction.
+	h     *Hub
+	poll  *poller
+	awake chan struct{} // of capacity 1; something is to be done
+	done  chan struct{} // closed by run
+
+	given atomic.Bool // something was put in since the last wake
+
+	sending sync.Mutex // held while bytes of a tape are used
+
+	mu sync.Mutex
+	in inbox // guarded by mu
+
+	// Owned by run.
+	work     inbox
+	slots    []*Stream
+	free     []uint32
+	count    int
+	more     []*Stream // have more to get than one turn gives
+	again    []*Stream // spare memory for more
+	draining bool
+	sends    uint
+	events   uint64 // delivered since counted last, as is the next one
+	bytes    uint64
+	g        gather
+	out      outgoing
+}
+
+// An inbox is what others want of a pump.
+type inbox struct {
+	streams             []*Stream
+	jobs                []*job
+	asks                []func()
+	dirty               []*member
+	sweep, drain, abort bool
+}
+
+const (
+	// turnSends is how often a stream is sent to before the others have their turn.
+	turnSends = 4
+	// yieldEvery is the number of sends after which other goroutines may run: a
+	// pass over 10,000 streams would keep them waiting for tens of milliseconds.
+	yieldEvery = 64
+)
+
+func systemPumps(h *Hub, n int) ([]pump, error) {
+	var pumps []pump
+	for range n {
+		poll, err := newPoller()
+		if err != nil {
+			return nil, err
+		}
+		p := &epollPump{h: h, poll: poll, awake: make(chan struct{}, 1), done: make(chan struct{})}
+		p.g.limit = maxSend
+		go p.run()
+		go poll.watch(p.signal)
+		pumps = append(pumps, p)
+	}
+	return pumps, nil
+}
+
+func (p *epollPump) signal() {
+	select {
+	case p.awake <- struct{}{}:
+	default: // it is to look already
+	}
+}
+
+// put changes the inbox without waking the pump.
+func (p *epollPump) put(f func(*inbox)) {
+	p.mu.Lock()
+	f(&p.in)
+	p.mu.Unlock()
+	p.given.Store(true)
+}
+
+func (p *epollPump) tell(f func(*inbox)) {
+	p.put(f)
+	p.signal()
+}
+
+func (p *epollPump) touch(m *member) {
+	p.mu.Lock()
+	p.in.dirty = append(p.in.dirty, m)
+	p.mu.Unlock()
+	p.given.Store(true)
+}
+
+func (p *epollPump) wake() {
+	if p.given.Load() && p.given.Swap(false) {
+		p.signal()
+	}
+}
+
+func (p *epollPump) attach(s *Stream)       { p.put(func(in *inbox) { in.streams = append(in.streams, s) }) }
+func (p *epollPump) reply(j *job)           { p.tell(func(in *inbox) { in.jobs = append(in.jobs, j) }) }
+func (p *epollPump) ask(f func())           { p.tell(func(in *inbox) { in.asks = append(in.asks, f) }) }
+func (p *epollPump) sweep()                 { p.tell(func(in *inbox) { in.sweep = true }) }
+func (p *epollPump) drain()                 { p.tell(func(in *inbox) { in.drain = true }) }
+func (p *epollPump) abort()                 { p.tell(func(in *inbox) { in.abort = true }) }
+func (p *epollPump) lockSending()           { p.sending.Lock() }
+func (p *epollPump) unlockSending()         { p.sending.Unlock() }
+func (p *epollPump) ended() <-chan struct{} { return p.done }
+
+func (p *epollPump) run() {
+	defer close(p.done)
+	defer p.poll.close()
+	for {
+		busy := p.poll.ready(p.happened)
+		busy = p.takeIn() || busy
+		busy = p.continueMore() || busy
+		p.countUp()
+		if p.draining && p.count == 0 {
+			return
+		}
+		if !busy {
+			p.poll.arm()
+			<-p.awake
+		}
+	}
+}
+
+// takeIn does what others asked for, and reports whether there was anything.
+func (p *epollPump) takeIn() bool {
+	p.mu.Lock()
+	p.in, p.work = p.work, p.in
+	p.mu.Unlock()
+	w := &p.work
+	for _, s := range w.streams {
+		p.begin(s)
+	}
+	for _, j := range w.jobs {
+		p.resume(j)
+	}
+	for _, f := range w.asks {
+		f()
+	}
+	for _, m := range w.dirty {
+		p.pass(m)
+	}
+	if w.sweep {
+		p.sweepAll()
+	}
+	if w.drain {
+		p.draining = true
+		p.each(p.serve)
+	}
+	if w.abort {
+		p.each(func(s *Stream) { p.close(s, Shutdown) })
+	}
+	busy := len(w.streams)+len(w.jobs)+len(w.asks)+len(w.dirty) > 0
+	w.reset()
+	return busy
+}
+
+func (w *inbox) reset() {
+	*w = inbox{streams: reuse(w.streams), jobs: reuse(w.jobs), asks: reuse(w.asks), dirty: reuse(w.dirty)}
+}
+
+// reuse empties a list, and gives its memory back if it was unusually long.
+func reuse[T any](list []T) []T {
+	if cap(list) > 1024 {
+		return nil
+	}
+	clear(list)
+	return list[:0]
+}
+
+// begin makes a stream one of the pump's.
+func (p *epollPump) begin(s *Stream) {
+	if n := len(p.free); n > 0 {
+		s.slot = p.free[n-1]
+		p.free = p.free[:n-1]
+	} else {
+		s.slot = uint32(len(p.slots))
+		p.slots = append(p.slots, nil)
+	}
+	p.slots[s.slot] = s
+	p.count++
+	m := s.member
+	s.place = uint32(len(m.streams))
+	m.streams = append(m.streams, s)
+	if err := p.poll.add(int(s.fd), s.slot); err != nil {
+		p.h.cfg.Log.Error("stream cannot be watched", "remote", s.remote, "error", err)
+		p.close(s, WriteError)
+		return
+	}
+	p.serve(s)
+}
+
+// resume goes on with a stream that a reader had.
+func (p *epollPump) resume(j *job) {
+	s := j.s
+	if s.is(gone) {
+		return
+	}
+	if j.err != nil {
+		p.h.cfg.Log.Warn("stream cannot be replayed", "remote", s.remote, "error", j.err)
+		p.close(s, ReplayFailed)
+		return
+	}
+	s.take(j)
+	p.events += j.events
+	p.serve(s)
+}
+
+// pass serves all streams of a feed that has something new.
+func (p *epollPump) pass(m *member) {
+	m.dirty.Store(false) // before the feed's end is loaded: what comes later makes it dirty again
+	done := ^uint64(0)
+	for i := 0; i < len(m.streams); {
+		s := m.streams[i]
+		p.serve(s)
+		if s.is(gone) {
+			continue // another one has its place
+		}
+		if s.is(joined) {
+			done = min(done, s.cursor)
+		}
+		i++
+	}
+	m.done.Store(done)
+}
+
+// continueMore serves the streams that were not done in an earlier turn.
+func (p *epollPump) continueMore() bool {
+	list := p.more
+	p.more = p.again[:0]
+	for _, s := range list {
+		p.serve(s)
+	}
+	clear(list)
+	p.again = list[:0]
+	return len(p.more) > 0
+}
+
+// serve sends the stream what it lacks, as far as its connection takes it.
+func (p *epollPump) serve(s *Stream) {
+	for range turnSends {
+		p.sending.Lock()
+		need := p.h.next(s, &p.g)
+		if need == needSend {
+			p.sendFeed(s) // gives the lock back
+			continue
+		}
+		p.sending.Unlock()
+		switch need {
+		case needOwn:
+			p.sendOwn(s)
+		case needReplay:
+			p.h.readers.ask(s)
+		case needEnd:
+			p.close(s, s.why)
+		default:
+			if p.draining && !s.is(gone) && s.caughtUp(p.h.head.Load()) {
+				p.close(s, Shutdown)
+			}
+			return
+		}
+	}
+	p.more = append(p.more, s)
+}
+
+// sendFeed sends what p.g holds. It is called with sending held, and ends that.
+func (p *epollPump) sendFeed(s *Stream) {
+	n, errno := p.out.send(int(s.fd), p.g.pieces)
+	events := s.events
+	p.g.settle(s, n)
+	total := p.g.total
+	p.sending.Unlock()
+	p.events += s.events - events
+	p.sent(s, n, total, errno)
+}
+
+func (p *epollPump) sendOwn(s *Stream) {
+	n, errno := sendBytes(int(s.fd), s.own)
+	total := len(s.own)
+	s.bytes += uint64(n)
+	if s.own = s.own[n:]; len(s.own) == 0 {
+		s.own = nil
+	}
+	p.sent(s, n, total, errno)
+}
+
+// sent notes what became of a send of total bytes. A send cut short means that
+// the kernel's buffer is full, and that it will tell of room: tcp_sendmsg
+// notes the lack of space whenever it takes less than it was given.
+func (p *epollPump) sent(s *Stream, n, total int, errno syscall.Errno) {
+	p.bytes += uint64(n)
+	now := p.h.clock.Load()
+	if n > 0 {
+		s.sent = now
+	}
+	switch {
+	case errno == unix.EAGAIN || errno == 0 && n < total:
+		s.set(blocked)
+		s.stuck = now
+		p.h.met.refused.Inc()
+	case errno == unix.EPIPE || errno == unix.ECONNRESET:
+		p.close(s, ClientLeft)
+	case errno != 0 && errno != unix.EINTR:
+		p.close(s, WriteError)
+	}
+	if p.sends++; p.sends%yieldEvery == 0 {
+		p.countUp()
+		goruntime.Gosched()
+	}
+}
+
+func (p *epollPump) countUp() {
+	if p.bytes == 0 && p.events == 0 {
+		return
+	}
+	p.h.met.deliveries.AddInt64(int64(p.events))
+	p.h.met.bytes.AddInt64(int64(p.bytes))
+	p.events, p.bytes = 0, 0
+}
+
+// happened is told what the kernel noticed about a stream's connection.
+func (p *epollPump) happened(slot uint32, events uint32) {
+	s := p.slots[slot]
+	if s == nil {
+		return
+	}
+	switch {
+	case events&unix.EPOLLERR != 0:
+		why := ClientLeft
+		if code, err := unix.GetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && code == int(unix.ETIMEDOUT) {
+			why = WriteError
+		}
+		p.close(s, why)
+	case events&(unix.EPOLLRDHUP|unix.EPOLLHUP) != 0:
+		p.close(s, ClientLeft)
+	case events&unix.EPOLLIN != 0 && !p.listen(s):
+	case events&unix.EPOLLOUT != 0 && s.is(blocked):
+		s.clear(blocked)
+		p.serve(s)
+	}
+}
+
+// listen throws away what the client sends, and reports whether the stream goes on.
+func (p *epollPump) listen(s *Stream) bool {
+	for {
+		n, errno := p.out.discard(int(s.fd))
+		switch {
+		case errno == unix.EAGAIN:
+			return true
+		case errno == unix.EINTR:
+			continue
+		case errno != 0 || n == 0:
+			p.close(s, ClientLeft)
+			return false
+		}
+		if s.noise += uint32(n); s.noise > maxNoise {
+			p.close(s, Flooded)
+			return false
+		}
+	}
+}
+
+// sweepAll ends streams whose time is over, and gives a sign of life to those
+// that wait for the journal.
+func (p *epollPump) sweepAll() {
+	now := p.h.clock.Load()
+	p.each(func(s *Stream) {
+		if why, ok := s.due(now); ok {
+			p.end(s, why)
+		} else if s.silent(now) {
+			s.own = appendPosition(nil, p.h.cfg.Epoch, s.pos)
+			p.sendOwn(s)
+		}
+	})
+}
+
+// end ends a stream: at once if it is stuck, else between two frames.
+func (p *epollPump) end(s *Stream, why Reason) {
+	if why == Stalled {
+		p.close(s, why)
+		return
+	}
+	p.finish(s, why)
+}
+
+func (p *epollPump) finish(s *Stream, why Reason) {
+	s.finish(why)
+	p.serve(s)
+}
+
+func (p *epollPump) each(fn func(*Stream)) {
+	for _, s := range p.slots {
+		if s != nil {
+			fn(s)
+		}
+	}
+}
+
+// close ends a stream's connection. What the kernel holds for it is still sent.
+func (p *epollPump) close(s *Stream, why Reason) {
+	if s.is(gone) {
+		return
+	}
+	s.set(gone)
+	s.own = nil
+	p.poll.remove(int(s.fd))
+	closeDescriptor(int(s.fd))
+	p.slots[s.slot] = nil
+	p.free = append(p.free, s.slot)
+	p.count--
+	m := s.member
+	last := m.streams[len(m.streams)-1]
+	m.streams[s.place] = last
+	last.place = s.place
+	m.streams[len(m.streams)-1] = nil
+	m.streams = m.streams[:len(m.streams)-1]
+	p.h.left(s, why)
+}

@@ -1,0 +1,234 @@
+package broadcast
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"carillon/internal/sse"
+)
+
+const (
+	chunkBytes = 64 << 10    // a turn of a replay ends after this much
+	chunkTime  = time.Second // or this long, so that its stream hears of it
+	keptChunks = 64          // for streams that resume at the same place
+	clockEvery = 64          // events between looks at the clock
+)
+
+// A job is one turn of a stream's replay.
+type job struct {
+	s     *Stream
+	pump  pump
+	feed  *feed
+	check bool // after may lie ahead of the journal
+
+	// The reader moves pos from the sequence that the stream has to the one
+	// that it has with data.
+	pos uint64
+	chunk
+	err error
+}
+
+// A chunk is what one turn of a replay yields. It never changes.
+type chunk struct {
+	data   []byte
+	end    uint64 // the position after it
+	events uint64
+}
+
+type chunkKey struct {
+	feed  *feed
+	after uint64
+}
+
+// readers are goroutines that read the journal for streams that are not on
+// their tape. There are at most Config.Readers, and none when none is needed.
+type readers struct {
+	h   *Hub
+	ctx context.Context
+
+	mu sync.Mutex
+	// Guarded by mu. A stream has one job at most, which bounds the queue.
+	queue   []*job
+	running int
+	kept    map[chunkKey]chunk
+	order   []chunkKey // of kept, oldest first
+}
+
+func (r *readers) ask(s *Stream) {
+	s.set(replays)
+	j := &job{s: s, pump: s.member.pump, feed: s.member.feed, check: s.is(checking) && s.pos > r.h.head.Load(), pos: s.pos}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue = append(r.queue, j)
+	if r.running < r.h.cfg.Readers {
+		r.running++
+		go r.run()
+	}
+}
+
+func (r *readers) run() {
+	var scratch, payload []byte
+	for {
+		j := r.nextJob()
+		if j == nil {
+			return
+		}
+		c, known := r.known(j)
+		if !known {
+			t := turn{r: r, j: j, data: scratch[:0], payload: payload}
+			c, j.err = t.read()
+			scratch, payload = t.data, t.payload
+			r.keep(j, c)
+		}
+		r.h.met.replays.Inc()
+		j.chunk, j.pos = c, c.end
+		j.pump.reply(j)
+	}
+}
+
+func (r *readers) nextJob() *job {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) == 0 {
+		r.queue = nil
+		r.running--
+		return nil
+	}
+	j := r.queue[0]
+	r.queue[0] = nil
+	r.queue = r.queue[1:]
+	return j
+}
+
+func (r *readers) known(j *job) (chunk, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, ok := r.kept[chunkKey{j.feed, j.pos}]
+	return c, ok && !j.check
+}
+
+// keep remembers a chunk: what follows a position stays what it is.
+func (r *readers) keep(j *job, c chunk) {
+	if j.err != nil || c.end == j.pos || j.check {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.order) == keptChunks {
+		delete(r.kept, r.order[0])
+		r.order = append(r.order[:0], r.order[1:]...)
+	}
+	k := chunkKey{j.feed, j.pos}
+	if _, ok := r.kept[k]; !ok {
+		r.order = append(r.order, k)
+	}
+	r.kept[k] = c
+}
+
+// forget drops what is kept when no stream reads.
+func (r *readers) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running == 0 {
+		clear(r.kept)
+		r.order = nil
+	}
+}
+
+// A turn reads the journal for one job.
+type turn struct {
+	r       *readers
+	j       *job
+	data    []byte
+	payload []byte
+	pos     uint64
+	events  uint64
+}
+
+// read frames what follows the job's position, up to a chunk or the hub's
+// head, whichever comes first. What lies beyond the head comes over the tape.
+func (t *turn) read() (chunk, error) {
+	h := t.r.h
+	t.pos = t.j.pos
+	if t.j.check {
+		if err := t.check(); err != nil {
+			return chunk{}, err
+		}
+	}
+	limit := h.head.Load()
+	if t.pos >= limit {
+		return t.chunk(), nil
+	}
+	t.gap(min(h.cfg.First(), limit+1))
+	whole, started, seen := true, time.Now(), 0
+	err := h.cfg.Replay(t.r.ctx, t.pos, func(ev *Event) bool {
+		if ev.Seq > limit {
+			return false
+		}
+		if ev.Seq != t.pos+1 {
+			t.gap(min(h.cfg.First(), ev.Seq))
+		}
+		t.event(ev)
+		seen++
+		whole = len(t.data) < chunkBytes && (seen%clockEvery != 0 || time.Since(started) < chunkTime)
+		return whole
+	})
+	if err != nil {
+		return chunk{}, fmt.Errorf("reading the journal after %d: %w", t.pos, err)
+	}
+	if whole {
+		t.pos = max(t.pos, limit) // whatever was missing before the head is no event
+	}
+	return t.chunk(), nil
+}
+
+func (t *turn) event(ev *Event) {
+	t.pos = ev.Seq
+	if f := t.j.feed; f.whole || f.sel.matches(ev) {
+		t.payload = f.ch.format.Append(t.payload[:0], ev)
+		t.data = sse.AppendSeqEvent(t.data, f.ch.epoch, ev.Seq, "", t.payload)
+		t.events++
+	}
+}
+
+func (t *turn) chunk() chunk {
+	return chunk{bytes.Clone(t.data), t.pos, t.events}
+}
+
+// gap tells the reader of the stream that the events before first are gone.
+func (t *turn) gap(first uint64) {
+	if t.pos+1 >= first {
+		return
+	}
+	data := fmt.Appendf(nil, `{"from":%d,"to":%d,"reason":"aged_out"}`, t.pos+1, first-1)
+	t.data = sse.AppendSeqEvent(t.data, t.j.feed.ch.epoch, first-1, "gap", data)
+	t.pos = first - 1
+	t.r.h.met.gaps.Inc()
+}
+
+// check finds out whether a position that a client named lies in the journal,
+// which may be ahead of the hub. If not, the stream begins at the head.
+func (t *turn) check() error {
+	h := t.r.h
+	if t.pos <= h.head.Load() {
+		return nil
+	}
+	found := false
+	err := h.cfg.Replay(t.r.ctx, t.pos-1, func(*Event) bool {
+		found = true
+		return false
+	})
+	if err != nil {
+		return fmt.Errorf("looking for %d in the journal: %w", t.pos, err)
+	}
+	if head := h.head.Load(); !found && t.pos > head {
+		epoch := t.j.feed.ch.epoch
+		data := fmt.Appendf(nil, `{"epoch":%q,"head":%d,"reason":"ahead"}`, epoch, head)
+		t.data = sse.AppendSeqEvent(t.data, epoch, head, "reset", data)
+		t.pos = head
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+package broadcast
+
+import (
+	"net"
+	"time"
+)
+
+// A Stream is one connection that gets events. Its fields belong to its pump.
+type Stream struct {
+	member *member
+	own    []byte // bytes for this stream alone, to be sent before the feed goes on; never changed, often shared
+	cursor uint64 // on the feed, between frames: a tape offset or a reference's ordinal
+	pos    uint64 // sequence of the last event that it has, or has in own
+	bytes  uint64
+	events uint64 // from the feed; those of replays are in bytes only as they are in own
+
+	id, remote, label string
+	onClose           func(Reason)
+	line              *line // of the portable pump only
+	opened            int64 // Unix milliseconds
+
+	fd    int32
+	slot  uint32 // place in the pump's table
+	place uint32 // place in member.streams
+	sent  uint32 // when bytes last went out; seconds of the hub's clock, as are the next two
+	stuck uint32 // since when it is blocked
+	until uint32 // when MaxAge is over; 0 for never
+	noise uint32 // bytes that the client sent
+	state state
+	why   Reason
+}
+
+type state uint8
+
+const (
+	joined   state = 1 << iota // cursor counts; else pos does
+	blocked                    // the connection takes no more for now
+	replays                    // a reader has it
+	checking                   // pos came from the client, and may lie ahead of the journal
+	ending                     // to be closed, for the reason why, once own is sent
+	gone                       // closed
+)
+
+func (s *Stream) is(bits state) bool { return s.state&bits != 0 }
+func (s *Stream) set(bits state)     { s.state |= bits }
+func (s *Stream) clear(bits state)   { s.state &^= bits }
+
+const (
+	maxNoise   = 64 << 10 // bytes that a client may send in all
+	stallAfter = 60       // seconds without progress of a blocked stream
+	replayBeat = 10       // seconds of silence after which a stream that reads the journal gets its position
+)
+
+// End closes the stream soon, on a frame boundary; OnClose gets Ended.
+func (s *Stream) End() {
+	p := s.member.pump
+	p.ask(func() { p.finish(s, Ended) })
+}
+
+// A pump owns streams and writes to their connections. Those of its methods
+// that say so are called with Hub.mu held; all others from anywhere.
+type pump interface {
+	attach(s *Stream)       // takes the stream over; Hub.mu is held
+	touch(m *member)        // the feed has something new; Hub.mu is held
+	wake()                  // makes the pump look at what it was given; Hub.mu is held
+	lockSending()           // waits until no send is under way, and keeps it so
+	unlockSending()         //
+	reply(j *job)           // a reader has done with j
+	ask(f func())           // has f called soon, where the pump's streams may be used
+	each(fn func(*Stream))  // calls fn for all its streams; for what ask was given
+	finish(*Stream, Reason) // ends a stream; for what ask was given
+	sweep()                 // looks for streams whose time is over
+	drain()                 // ends each stream as soon as it has all that is published
+	abort()                 // ends all streams now
+	ended() <-chan struct{} // closed after drain, when no stream is left
+}
+
+// next says what a stream needs. It leaves what is to be sent in s.own, or in
+// g; in the latter case the pump holds its sending lock until g is settled.
+func (h *Hub) next(s *Stream, g *gather) need {
+	switch {
+	case s.is(blocked | replays | gone):
+		return needNothing
+	case len(s.own) > 0:
+		return needOwn
+	case s.is(ending):
+		return needEnd
+	case !s.is(joined) && !h.join(s):
+		return h.behindOrAhead(s)
+	}
+	switch g.fill(s.member.feed, s.cursor) {
+	case supplied:
+		return needSend
+	case lost:
+		s.clear(joined)
+		return needReplay
+	}
+	return needNothing
+}
+
+type need int
+
+const (
+	needNothing need = iota
+	needOwn
+	needSend
+	needReplay
+	needEnd
+)
+
+// join puts the stream onto its feed if the feed has all that it lacks.
+func (h *Hub) join(s *Stream) bool {
+	if s.pos > h.head.Load() {
+		return false
+	}
+	cursor, ok := s.member.feed.join(s.pos)
+	if !ok {
+		return false
+	}
+	s.cursor = cursor
+	s.clear(checking)
+	s.set(joined)
+	if m := s.member; cursor < m.done.Load() {
+		m.done.Store(cursor)
+	}
+	return true
+}
+
+// behindOrAhead says what a stream needs that cannot join. One that is ahead
+// of the hub waits: whatever is published makes its pump try again. But the
+// journal is asked once whether an id that came from outside is its own.
+func (h *Hub) behindOrAhead(s *Stream) need {
+	if s.pos > h.head.Load() && !s.is(checking) {
+		return needNothing
+	}
+	return needReplay
+}
+
+// finish makes the stream end for this reason once a frame that it got a part
+// of is whole. Its pump serves it then.
+func (s *Stream) finish(why Reason) {
+	if !s.is(ending) {
+		s.set(ending)
+		s.why = why
+	}
+}
+
+// caughtUp reports whether the stream has all that is published.
+func (s *Stream) caughtUp(head uint64) bool {
+	switch {
+	case len(s.own) > 0 || s.is(replays):
+		return false
+	case s.is(joined):
+		return s.cursor == s.member.feed.end()
+	}
+	return s.pos >= head
+}
+
+// take gives the stream what a reader found for it.
+func (s *Stream) take(j *job) {
+	s.clear(replays | checking)
+	s.pos = j.pos
+	s.events += j.events
+	if len(s.own) == 0 {
+		s.own = j.data
+	} else {
+		s.own = append(s.own[:len(s.own):len(s.own)], j.data...)
+	}
+}
+
+// due returns why the stream is to end now, if it is.
+func (s *Stream) due(now uint32) (Reason, bool) {
+	switch {
+	case s.is(blocked) && now >= s.stuck+stallAfter:
+		return Stalled, true
+	case s.until != 0 && now >= s.until:
+		return MaxAge, true
+	}
+	return 0, false
+}
+
+// silent reports whether a stream off its feed needs a sign of life.
+func (s *Stream) silent(now uint32) bool {
+	return !s.is(joined|blocked|gone) && len(s.own) == 0 && now >= s.sent+replayBeat
+}
+
+// A Request asks for a stream.
+type Request struct {
+	// Conn is taken over by Attach unless that fails. A connection with a file
+	// descriptor (syscall.Conn) is closed at once on Linux, and its descriptor's
+	// duplicate lives on; buffered input is dropped.
+	Conn      net.Conn
+	Format    string
+	Selection Selection
+	Prologue  []byte // written before all else; the hub keeps it and never changes it
+
+	// After is the sequence after which the stream begins. With Resume it comes
+	// from a client: what the journal lost since is told by a gap, and a number
+	// ahead of the journal by a reset. Without Resume, 0 means from now on, and
+	// any other number that the Prologue holds everything up to it.
+	After  uint64
+	Resume bool
+
+	MaxAge            time.Duration // 0 for no end; in whole seconds, rounded up
+	ID, Remote, Label string        // for Streams only
+	OnClose           func(Reason)  // called once, on a pump: it must return at once and call nothing of the hub
+}

@@ -1,0 +1,64 @@
+package httpd
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"carillon/runtime"
+)
+
+func TestFlat(t *testing.T) {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 123456000, time.UTC)
+	const context = `,"origin":"LOCAL","time_fired":"2026-01-01T00:00:00.123456+00:00","context":{"id":"c","parent_id":null,"user_id":null}}`
+	const lamp = `{"entity_id":"light.a","state":"on","attributes":{"b":1},"last_changed":"2026-01-01T00:00:00+00:00",` +
+		`"last_reported":"2026-01-01T00:00:00+00:00","last_updated":"2026-01-01T00:00:00.5+00:00","context":{"id":"c","parent_id":null,"user_id":null}}`
+	event := func(typ, id, domain, data string) *runtime.Event {
+		text := `{"event_type":"` + typ + `","data":` + data + context
+		return runtime.ParseEvent(7, "api", typ, id, domain, at, []byte(text))
+	}
+	for _, c := range []struct {
+		what  string
+		event *runtime.Event
+		want  string
+	}{
+		{"change", event("state_changed", "light.a", "light", `{"entity_id":"light.a","old_state":null,"new_state":`+lamp+`}`),
+			`{"type":"state_changed","entity_id":"light.a","domain":"light","state":"on","attributes":{"b":1},"timestamp":"2026-01-01T00:00:00.123Z",` +
+				`"data":{"entity_id":"light.a","state":"on","attributes":{"b":1},"last_changed":"2026-01-01T00:00:00.000000+00:00",` +
+				`"last_updated":"2026-01-01T00:00:00.500000+00:00"}}`},
+		{"removal", event("state_changed", "light.a", "light", `{"entity_id":"light.a","old_state":`+lamp+`,"new_state":null}`),
+			`{"type":"state_changed","entity_id":"light.a","domain":"light","state":null,"attributes":{},"timestamp":"2026-01-01T00:00:00.123Z",` +
+				`"data":{"entity_id":"light.a","state":null,"attributes":{}}}`},
+		{"event", event("bell", "", "", `{"x":[1]}`), `{"type":"bell","timestamp":"2026-01-01T00:00:00.123Z","data":{"x":[1]}}`},
+		{"event of an entity", event("bell", "light.a", "light", `{"entity_id":"light.a"}`),
+			`{"type":"bell","entity_id":"light.a","domain":"light","timestamp":"2026-01-01T00:00:00.123Z","data":{"entity_id":"light.a"}}`},
+	} {
+		got := string(appendFlat(nil, c.event))
+		if got != c.want {
+			t.Errorf("%s: got %s, want %s", c.what, got, c.want)
+		}
+		if !json.Valid([]byte(got)) {
+			t.Errorf("%s: %s is no JSON", c.what, got)
+		}
+	}
+}
+
+func TestAnyMatch(t *testing.T) {
+	for _, c := range []struct {
+		pattern, name string
+		want          bool
+	}{
+		{"light.hall", "light.hall", true},
+		{"light.*", "light.hall", true},
+		{"*.hall", "light.hall", true},
+		{"l*t.h*l", "light.hall", true},
+		{"light.*", "switch.hall", false},
+		{"light.hall", "light.hall2", false},
+		{"[a-z]*", "light.hall", false},
+		{"state*", "state_changed", true},
+	} {
+		if got := anyMatch([]string{"x", c.pattern}, c.name); got != c.want {
+			t.Errorf("%s for %s: got %v, want %v", c.pattern, c.name, got, c.want)
+		}
+	}
+}

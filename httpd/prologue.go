@@ -1,0 +1,157 @@
+package httpd
+
+import (
+	"context"
+	"errors"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"carillon/internal/sse"
+	"carillon/runtime"
+)
+
+// A point is where a stream begins, once its id or time is looked up.
+type point struct {
+	resume bool   // behind after; else from now on
+	after  uint64 // with resume
+	reset  string // why the id that the client gave is of no use; empty if it is
+}
+
+// locate finds where a stream begins. A time in the future is now.
+func (s *Server) locate(f from) (point, error) {
+	switch f.kind {
+	case fromID:
+		switch {
+		case f.epoch != s.Epoch:
+			return point{reset: "epoch"}, nil
+		case f.seq > s.Runtime.Head():
+			return point{reset: "ahead"}, nil
+		}
+		return point{resume: true, after: f.seq}, nil
+	case fromUnknown:
+		return point{reset: "unknown_id"}, nil
+	case fromTime:
+		if s.SeqAt == nil {
+			return point{}, refuse(fasthttp.StatusBadRequest, "Parameter since takes no times here; give an event id.")
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), requestTime)
+		defer cancel()
+		after, err := s.SeqAt(ctx, f.at)
+		if err != nil {
+			return point{}, errors.Join(runtime.ErrJournal, err)
+		}
+		return point{resume: true, after: min(after, s.Runtime.Head())}, nil
+	}
+	return point{}, nil
+}
+
+// prologue returns a stream's response head and first frames, and where the hub
+// is to go on. They are, in this order: a comment; 2 KiB more of it if padding
+// was asked for; the time to wait before a reconnect; the format's greeting;
+// a gap or reset if the client's id can't be continued; the snapshot if there
+// is one; and, unless the stream resumes, an id-only frame, so that a reader
+// that is cut off before the first event comes back to exactly here.
+//
+// A snapshot's frames carry no id: a reader that is cut off in the middle gets
+// the whole of it again. In format ha each is a state_changed event whose
+// old_state is null, which Home Assistant's clients take for an entity that
+// appears; in format flat it is the message that the entity's last change was.
+//
+// A stream that resumes gets what it missed instead of a snapshot, which would
+// tell of the present before the past; only where part of that is no longer in
+// the journal, a snapshot that was asked for stands in for all of it.
+func (s *Server) prologue(o *opening) (b []byte, after uint64, resume bool) {
+	b = o.appendHead(make([]byte, 0, 768))
+	b = sse.AppendComment(b, "carillon")
+	if o.padding {
+		b = sse.AppendComment(b, strings.Repeat(" ", 2048))
+	}
+	b = sse.AppendRetry(b, o.retry)
+	b = o.appendGreeting(b, s.now())
+	lost := o.point.resume && o.snapshot && o.point.after+1 < s.First()
+	if o.point.resume && !lost {
+		return b, o.point.after, true
+	}
+	var states []*runtime.State
+	var cut uint64
+	if o.snapshot {
+		states, cut = s.Runtime.Snapshot()
+	} else {
+		cut = s.Runtime.Head()
+	}
+	switch {
+	case lost:
+		b = sse.AppendEvent(b, "", "gap", appendGap(nil, o.point.after+1, cut))
+	case o.point.reset != "":
+		b = sse.AppendEvent(b, "", "reset", appendReset(nil, s.Epoch, cut, o.point.reset))
+	}
+	b = o.appendSnapshot(b, states)
+	b = sse.AppendID(b, sse.FormatID(s.Epoch, cut))
+	// To the hub 0 means from now on, and that is later than the cut.
+	return b, cut, cut == 0
+}
+
+func (o *opening) appendGreeting(b []byte, now time.Time) []byte {
+	if o.format == formatHA {
+		return sse.AppendEvent(b, "", "", []byte("ping"))
+	}
+	return sse.AppendEvent(b, "", "", appendConnection(nil, o.id, now))
+}
+
+// appendSnapshot appends a frame for each state that the selection takes.
+func (o *opening) appendSnapshot(b []byte, states []*runtime.State) []byte {
+	if !anyMatch(o.selection.Types, runtime.StateChanged) {
+		return b
+	}
+	var payload []byte
+	for _, state := range states {
+		if !anyMatch(o.selection.Entities, state.EntityID) || !anyMatch(o.selection.Domains, runtime.Domain(state.EntityID)) {
+			continue
+		}
+		if o.format == formatHA {
+			payload = appendStateAsEvent(payload[:0], state)
+		} else {
+			payload = appendFlatState(payload[:0], state.EntityID, state, state.LastUpdated)
+		}
+		b = sse.AppendEvent(b, "", "", payload)
+	}
+	return b
+}
+
+// anyMatch reports whether name matches one of the names, or there are none. A
+// '*' is any run of characters, as it is for package path in names like these.
+func anyMatch(names []string, name string) bool {
+	return len(names) == 0 || slices.ContainsFunc(names, func(pattern string) bool {
+		if !strings.Contains(pattern, "*") {
+			return pattern == name
+		}
+		if strings.ContainsAny(pattern, `?[\`) {
+			return false // an event type's own characters, which path would not take as they are
+		}
+		ok, err := path.Match(pattern, name)
+		return ok && err == nil
+	})
+}
+
+func appendGap(b []byte, first, last uint64) []byte {
+	b = append(b, `{"from":`...)
+	b = strconv.AppendUint(b, first, 10)
+	b = append(b, `,"to":`...)
+	b = strconv.AppendUint(b, last, 10)
+	return append(b, `,"reason":"aged_out"}`...)
+}
+
+func appendReset(b []byte, epoch string, head uint64, reason string) []byte {
+	b = append(b, `{"epoch":`...)
+	b = runtime.AppendString(b, epoch)
+	b = append(b, `,"head":`...)
+	b = strconv.AppendUint(b, head, 10)
+	b = append(b, `,"reason":`...)
+	b = runtime.AppendString(b, reason)
+	return append(b, '}')
+}

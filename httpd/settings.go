@@ -1,0 +1,65 @@
+package httpd
+
+import "time"
+
+// Settings are what can change while the server runs. A field's zero value
+// stands for its default; Server.SetSettings replaces all of them at once.
+// Requests under way and open streams keep those they began with.
+type Settings struct {
+	// MaxBody is the largest request body in bytes. Default: 1 MiB.
+	MaxBody int
+	// MaxBulk is the largest number of events in one POST /api/events. Default: 10,000.
+	MaxBulk int
+	// BodyTimeout is how long a request's body may take once its header is
+	// read. Default: 30 s.
+	BodyTimeout time.Duration
+
+	// MaxStreams bounds the open streams of all clients. Default: 50,000.
+	MaxStreams int
+	// MaxStreamsPerAddress bounds the open streams of one client address.
+	// Default: MaxStreams, for a home's proxy is one address.
+	MaxStreamsPerAddress int
+	// MaxAge ends every stream after this time on a frame boundary; a stream
+	// may ask for less with max_age. Default: never.
+	MaxAge time.Duration
+	// Retry is the shortest time that a stream's reader waits before it
+	// reconnects; each is told a random time between once and twice this, so
+	// that they don't all come back at once. Default: 2 s.
+	Retry time.Duration
+
+	// Origins are the web origins ("https://panel.example") whose pages may
+	// read answers and streams. "*" allows every origin, without cookies.
+	Origins []string
+
+	// LockoutAfter is how many wrong credentials from one address within
+	// LockoutWindow lock the address out for LockoutWindow. Negative: never.
+	// Default: 10.
+	LockoutAfter int
+	// LockoutWindow is the time after which failures are forgotten. Default: 5 min.
+	LockoutWindow time.Duration
+
+	// JWTKeys verify JSON Web Tokens. None: only the administrator's token is valid.
+	JWTKeys []JWTKey
+	// JWTIssuer and JWTAudience, when set, must stand in each token's iss and aud.
+	JWTIssuer, JWTAudience string
+}
+
+// withDefaults returns s with a value in each field.
+func (s Settings) withDefaults() *Settings {
+	setDefault(&s.MaxBody, 1<<20)
+	setDefault(&s.MaxBulk, 10_000)
+	setDefault(&s.BodyTimeout, 30*time.Second)
+	setDefault(&s.MaxStreams, 50_000)
+	setDefault(&s.MaxStreamsPerAddress, s.MaxStreams)
+	setDefault(&s.Retry, 2*time.Second)
+	setDefault(&s.LockoutAfter, 10)
+	setDefault(&s.LockoutWindow, 5*time.Minute)
+	return &s
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

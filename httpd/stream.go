@@ -1,0 +1,251 @@
+package httpd
+
+import (
+	cryptorand "crypto/rand"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"carillon/httpd/broadcast"
+	"carillon/internal/sse"
+)
+
+const (
+	// maxOpenings bounds the snapshots that are being written at once.
+	maxOpenings = 32
+	// longPrologue is how many bytes the hub may have to keep for a stream;
+	// longer ones are written before it gets the stream.
+	longPrologue = 64 << 10
+	// prologueTime is how long a client may take to read a long prologue.
+	prologueTime = 15 * time.Second
+	// refusalTime is how long a client may take to read why it is refused.
+	refusalTime = 5 * time.Second
+)
+
+// An opening is a stream between its request and the hub.
+type opening struct {
+	query
+	point   point
+	id      string
+	user    string
+	address netip.Addr
+	cors    []byte // header lines
+	retry   time.Duration
+	maxAge  time.Duration
+}
+
+// openStream checks what the client asks for and takes its connection over.
+func (s *Server) openStream(c *call, format string) error {
+	q, err := readQuery(c)
+	if err != nil {
+		return err
+	}
+	if q.format == "" {
+		q.format = format
+	}
+	if q.format == formatFlat && len(q.selection.Entities) > 0 {
+		q.snapshot = !q.refrain
+	}
+	if c.IsHead() {
+		c.SetContentType("text/event-stream")
+		return nil
+	}
+	o := &opening{query: q, id: cryptorand.Text(), user: c.user, address: remote(c.RequestCtx)}
+	if o.point, err = s.locate(q.from); err != nil {
+		return err
+	}
+	settings := s.settings()
+	o.cors = s.corsLines(c.RequestCtx)
+	o.retry = jitter(settings.Retry)
+	o.maxAge = shortest(q.maxAge, settings.MaxAge)
+	if !c.expires.IsZero() {
+		o.maxAge = shortest(o.maxAge, max(c.expires.Sub(s.now()), time.Second))
+	}
+	s.hijack(c.RequestCtx, func(conn net.Conn) { s.attach(o, conn) })
+	return nil
+}
+
+// hijack gives the bare connection to fn, on a goroutine of its own, once the
+// handler has returned. Nothing of the request may be used in fn. What the
+// client sent behind its request is dropped with fasthttp's buffer.
+func (s *Server) hijack(ctx *fasthttp.RequestCtx, fn func(net.Conn)) {
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(conn net.Conn) {
+		if wrapped, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {
+			conn = wrapped.UnsafeConn()
+		}
+		defer func() {
+			if p := recover(); p != nil {
+				s.metrics.GetOrCreateCounter("carillon_http_panics_total").Inc()
+				s.log.Error("opening a stream panicked", "panic", p, "stack", string(debug.Stack()))
+				conn.Close()
+			}
+		}()
+		fn(conn)
+	})
+}
+
+// attach gives the stream to the hub, or tells the client when to come back.
+func (s *Server) attach(o *opening, conn net.Conn) {
+	reason, release := s.takePlace(o.address)
+	if reason != "" {
+		s.refused(reason)
+		s.writeLater(conn, o, "Too many streams are open; come back later.")
+		return
+	}
+	if o.snapshot && !s.beginSnapshot() {
+		release(broadcast.Ended)
+		s.refused("too_many_snapshots")
+		s.writeLater(conn, o, "Too many snapshots are being read; come back later.")
+		return
+	}
+	prologue, after, resume := s.prologue(o)
+	written := len(prologue) <= longPrologue || writeLong(conn, prologue)
+	if o.snapshot {
+		<-s.openings
+	}
+	if !written {
+		release(broadcast.Ended)
+		s.refused("snapshot_not_read")
+		conn.Close()
+		return
+	}
+	if len(prologue) > longPrologue {
+		prologue = nil
+	}
+	_, err := s.hub.Attach(broadcast.Request{
+		Conn: conn, Format: o.format, Selection: o.selection, Prologue: prologue,
+		After: after, Resume: resume, MaxAge: o.maxAge,
+		ID: o.id, Remote: o.address.String(), Label: o.user,
+		OnClose: release,
+	})
+	if err == nil {
+		return
+	}
+	release(broadcast.Ended)
+	s.refused("hub")
+	s.log.Debug("attaching a stream", "remote", o.address, "err", err)
+	if prologue == nil {
+		conn.Close()
+		return
+	}
+	s.writeLater(conn, o, "Carillon is stopping.")
+}
+
+// beginSnapshot waits for one of the places for snapshots that are being
+// written, so that those of clients that don't read can't fill the memory. It
+// reports false if none gets free in time.
+func (s *Server) beginSnapshot() bool {
+	timer := time.NewTimer(prologueTime)
+	defer timer.Stop()
+	select {
+	case s.openings <- struct{}{}:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// writeLong writes a prologue that is too long to be left to the hub.
+func writeLong(conn net.Conn, prologue []byte) bool {
+	if conn.SetWriteDeadline(time.Now().Add(prologueTime)) != nil {
+		return false
+	}
+	if _, err := conn.Write(prologue); err != nil {
+		return false
+	}
+	return conn.SetWriteDeadline(time.Time{}) == nil
+}
+
+// takePlace counts a stream, or returns why there may not be another one.
+// Release gives the place back; it is called once, for whatever reason.
+func (s *Server) takePlace(address netip.Addr) (refused string, release func(broadcast.Reason)) {
+	settings := s.settings()
+	address = network(address)
+	open := &s.streams
+	open.mu.Lock()
+	defer open.mu.Unlock()
+	switch {
+	case open.total >= settings.MaxStreams:
+		return "too_many_streams", nil
+	case open.byAddress[address] >= settings.MaxStreamsPerAddress:
+		return "too_many_streams_of_address", nil
+	}
+	open.total++
+	open.byAddress[address]++
+	return "", func(broadcast.Reason) {
+		open.mu.Lock()
+		defer open.mu.Unlock()
+		open.total--
+		if open.byAddress[address]--; open.byAddress[address] == 0 {
+			delete(open.byAddress, address)
+		}
+	}
+}
+
+// refuseStream refuses a stream for now: 200, when to come back, why, and the
+// end. Every other status would end a browser's EventSource for good.
+func (s *Server) refuseStream(ctx *fasthttp.RequestCtx, format string, refused *refusal) {
+	o := &opening{query: query{format: format}, cors: s.corsLines(ctx), retry: jitter(s.settings().Retry)}
+	if refused.header[0] == "Retry-After" {
+		if seconds, err := strconv.Atoi(refused.header[1]); err == nil {
+			o.retry = max(o.retry, time.Duration(seconds)*time.Second)
+		}
+	}
+	s.hijack(ctx, func(conn net.Conn) { s.writeLater(conn, o, refused.msg) })
+}
+
+// writeLater tells a stream's reader to come back later and closes.
+func (s *Server) writeLater(conn net.Conn, o *opening, why string) {
+	b := o.appendHead(nil)
+	b = sse.AppendRetry(b, o.retry)
+	b = sse.AppendComment(b, why)
+	if o.format == formatFlat {
+		b = sse.AppendEvent(b, "", "", appendFlatError(nil, why))
+	}
+	if conn.SetDeadline(time.Now().Add(refusalTime)) == nil {
+		_, err := conn.Write(b)
+		if err != nil {
+			s.log.Debug("refusing a stream", "err", err)
+		}
+	}
+	conn.Close()
+}
+
+// appendHead appends the response's head: no length and no chunks, so that
+// every stream gets identical bytes behind it.
+func (o *opening) appendHead(b []byte) []byte {
+	b = append(b, "HTTP/1.1 200 OK\r\n"+
+		"Content-Type: text/event-stream\r\n"+
+		"Cache-Control: no-cache, no-transform\r\n"+
+		"X-Accel-Buffering: no\r\n"+
+		"X-Content-Type-Options: nosniff\r\n"+
+		"Connection: close\r\n"...)
+	b = append(b, o.cors...)
+	return append(b, "\r\n"...)
+}
+
+func (s *Server) corsLines(ctx *fasthttp.RequestCtx) []byte {
+	var lines []byte
+	s.cors(ctx, func(name, value string) { lines = fmt.Appendf(lines, "%s: %s\r\n", name, value) })
+	return lines
+}
+
+// jitter returns a random time from d up to twice d.
+func jitter(d time.Duration) time.Duration {
+	return d + rand.N(d+1)
+}
+
+// shortest returns the smaller of two times, where 0 stands for none.
+func shortest(a, b time.Duration) time.Duration {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
+}

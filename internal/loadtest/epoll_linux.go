@@ -1,0 +1,199 @@
+package loadtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	readBuffer = 256 << 10 // one for all streams of a worker
+	maxEvents  = 512
+	// headTimeout is how long a connection may take to become a stream.
+	headTimeout = 15 * time.Second
+	// tick is how often a worker looks up when nothing comes.
+	tick = 10 * time.Millisecond
+)
+
+// fast reports whether workers can use loop on this system.
+const fast = true
+
+// poll is what loop needs beside the worker.
+type poll struct {
+	*worker
+	epoll   int
+	addr    unix.Sockaddr
+	family  int
+	buf     []byte
+	request []byte
+	opening map[int32]int64 // streams on their way, and since when
+}
+
+// loop opens the worker's streams and reads them until ctx ends: one
+// goroutine, one epoll, one buffer. addr is where to connect to.
+func (w *worker) loop(ctx context.Context, addr *net.TCPAddr) error {
+	p := poll{worker: w, buf: make([]byte, readBuffer), opening: map[int32]int64{}}
+	p.family, p.addr = sockaddr(addr)
+	var err error
+	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return fmt.Errorf("creating epoll: %w", err)
+	}
+	defer p.closeAll()
+	events := make([]unix.EpollEvent, maxEvents)
+	for ctx.Err() == nil {
+		wait := p.dial()
+		n, err := unix.EpollWait(p.epoll, events, int(wait.Milliseconds()))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("waiting for streams: %w", err)
+		}
+		for _, ev := range events[:max(n, 0)] {
+			p.ready(&w.streams[ev.Fd], ev.Events)
+		}
+		now := w.run.now()
+		p.expire(now)
+		w.flush(now)
+	}
+	return nil
+}
+
+func sockaddr(a *net.TCPAddr) (int, unix.Sockaddr) {
+	if ip := a.IP.To4(); ip != nil {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(ip)}
+	}
+	return unix.AF_INET6, &unix.SockaddrInet6{Port: a.Port, Addr: [16]byte(a.IP.To16())}
+}
+
+// dial begins the connections whose time has come and returns for how long
+// the worker may wait.
+func (p *poll) dial() time.Duration {
+	for len(p.waiting) > 0 {
+		s, now := &p.streams[p.waiting[0]], p.run.now()
+		if now < s.dialAt {
+			break
+		}
+		ok, wait := p.run.gate.try(now)
+		if !ok {
+			return max(min(wait, tick), time.Millisecond)
+		}
+		p.waiting = p.waiting[1:]
+		p.opening[s.index] = now
+		if err := p.connect(s); err != nil {
+			p.close(s, err)
+		}
+	}
+	return tick
+}
+
+func (p *poll) connect(s *stream) error {
+	fd, err := unix.Socket(p.family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("opening socket: %w", err)
+	}
+	s.fd, s.phase = int32(fd), phaseConnecting
+	err = unix.Connect(fd, p.addr)
+	ev := unix.EpollEvent{Fd: s.index, Events: unix.EPOLLIN | unix.EPOLLRDHUP}
+	if errors.Is(err, unix.EINPROGRESS) {
+		ev.Events |= unix.EPOLLOUT
+		return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &ev)
+	}
+	if err != nil {
+		return fmt.Errorf("connecting: %w", err)
+	}
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
+		return fmt.Errorf("watching socket: %w", err)
+	}
+	return p.send(s)
+}
+
+// send writes the request. It is far smaller than any send buffer, so that a
+// short write can only be a broken connection.
+func (p *poll) send(s *stream) error {
+	p.request = appendRequest(p.request[:0], p.worker.request, s.lastID)
+	n, err := unix.Write(int(s.fd), p.request)
+	if err == nil && n < len(p.request) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return fmt.Errorf("sending request: %w", err)
+	}
+	p.begin(s)
+	return nil
+}
+
+// ready handles what epoll reports of s. One read at a time keeps it fair:
+// what it leaves is reported again.
+func (p *poll) ready(s *stream, events uint32) {
+	if s.fd < 0 {
+		return
+	}
+	if s.phase == phaseConnecting {
+		if err := p.connected(s); err != nil {
+			p.close(s, err)
+		}
+		return
+	}
+	n, err := unix.Read(int(s.fd), p.buf)
+	switch {
+	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
+		return
+	case err != nil:
+		p.close(s, fmt.Errorf("reading stream: %w", err))
+		return
+	case n == 0:
+		p.close(s, errEnded)
+		return
+	}
+	if err := p.input(s, p.buf[:n], p.run.now()); err != nil {
+		p.close(s, err)
+	} else if s.phase == phaseBody && len(p.opening) > 0 {
+		delete(p.opening, s.index)
+	}
+}
+
+func (p *poll) connected(s *stream) error {
+	code, err := unix.GetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && code != 0 {
+		err = unix.Errno(code)
+	}
+	if err != nil {
+		return fmt.Errorf("connecting: %w", err)
+	}
+	ev := unix.EpollEvent{Fd: s.index, Events: unix.EPOLLIN | unix.EPOLLRDHUP}
+	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, int(s.fd), &ev); err != nil {
+		return fmt.Errorf("watching socket: %w", err)
+	}
+	return p.send(s)
+}
+
+// expire gives up connections that do not become streams in time.
+func (p *poll) expire(now int64) {
+	for i, since := range p.opening {
+		if now-since > int64(headTimeout) {
+			p.close(&p.streams[i], fmt.Errorf("no response within %v", headTimeout))
+		}
+	}
+}
+
+func (p *poll) close(s *stream, cause error) {
+	if s.fd >= 0 {
+		unix.Close(int(s.fd))
+		s.fd = -1
+	}
+	delete(p.opening, s.index)
+	p.closed(s, cause, p.run.now())
+}
+
+func (p *poll) closeAll() {
+	for i := range p.streams {
+		if s := &p.streams[i]; s.fd >= 0 {
+			unix.Close(int(s.fd))
+			s.fd = -1
+		}
+	}
+	unix.Close(p.epoll)
+}

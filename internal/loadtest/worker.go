@@ -1,0 +1,217 @@
+package loadtest
+
+import (
+	"fmt"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Latencies are kept in µs, from 1 µs to 10 minutes, with 3 digits.
+const (
+	maxLatency = int64(10 * time.Minute / time.Microsecond)
+	digits     = 3
+)
+
+func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, maxLatency, digits) }
+
+// worker holds a share of the streams and checks what they get. All of it is
+// owned by one goroutine, or guarded by the caller, but for live.
+type worker struct {
+	// Static after construction.
+	run     *test
+	target  *url.URL
+	request []byte // head of the request, but for Last-Event-ID and the empty line
+
+	streams []stream
+	waiting []int32 // streams to be opened, by the time when
+	tape    *tape
+	parsers []*parser // free ones
+	hist    *hdrhistogram.Histogram
+	second  int64  // of the run, that hist belongs to
+	comment []byte // the last one outside the tape: a server's explanation, perhaps
+	counted int64  // run time at which pending was counted
+
+	// Counted here, shown in live by flush.
+	delivered, others, bytes int64
+	faults                   faults
+	gaps, resets, reconnects int64
+	examples                 []string
+	open, ever               int64
+
+	live live
+}
+
+// live is a worker's figures for other goroutines.
+type live struct {
+	delivered, others, bytes, faults, gaps, resets, reconnects, open, ever atomic.Int64
+	pending                                                                atomic.Int64 // streams that lack the last event
+	lastAt                                                                 atomic.Int64 // run time of the last delivery, ns
+	_                                                                      [64]byte     // own cache line
+}
+
+// interval is the latencies of one second of the run.
+type interval struct {
+	second int64
+	hist   *hdrhistogram.Histogram
+}
+
+func newWorker(t *test, n int) *worker {
+	w := &worker{run: t, target: t.target, request: requestHead(t.target, t.o.Token, t.o.Header)}
+	size := t.o.Size
+	if t.o.ListenOnly {
+		size = -1
+	}
+	w.tape = newTape(t.runID, size, tapeKeep)
+	w.hist = newHistogram()
+	w.live.pending.Store(int64(n))
+	w.streams = make([]stream, n)
+	for i := range w.streams {
+		w.streams[i] = stream{index: int32(i), fd: -1}
+		if !t.o.ListenOnly {
+			w.streams[i].next = 1
+		}
+		w.waiting = append(w.waiting, int32(i))
+	}
+	return w
+}
+
+// tapeKeep is how far behind the newest bytes a stream may be and still be
+// checked by comparison: 8 MiB, what servers keep in memory for theirs.
+const tapeKeep = 8 << 20
+
+// opened notes that the head of an event stream has come.
+func (w *worker) opened(s *stream) {
+	w.open++
+	if s.once {
+		w.reconnects++
+	} else {
+		w.ever++
+	}
+	s.once, s.tries = true, 0
+	w.run.gate.done()
+}
+
+// closed notes that the connection of s has gone, for cause, and when to try
+// again. It must be called once for every connection that was begun.
+func (w *worker) closed(s *stream, cause error, now int64) {
+	if s.phase == phaseBody {
+		w.open--
+	} else {
+		w.run.gate.done()
+		s.tries++
+	}
+	w.end(s)
+	s.phase = phaseClosed
+	if !w.run.retry(s, cause) {
+		return
+	}
+	s.phase = phaseIdle
+	s.dialAt = now + int64(backoff(s.tries))
+	w.waiting = append(w.waiting, s.index)
+}
+
+// backoff is the time to the next attempt: 100 ms, doubled by each failure to
+// 1.6 s, so that a server that comes back is found soon.
+func backoff(tries uint8) time.Duration {
+	return 100 * time.Millisecond << min(tries, 4)
+}
+
+// note takes one frame that s has received at the run time now.
+func (w *worker) note(s *stream, r *record, now int64) {
+	var fault string
+	switch {
+	case r.kind == kindMark && r.mine:
+		w.delivered++
+		latency := (w.run.unix(now) - r.t) / int64(time.Microsecond)
+		w.hist.RecordValue(min(max(latency, 1), maxLatency))
+		if r.bad {
+			w.faults.Altered++
+			s.faulty = true
+			fault = fmt.Sprintf("event %d (id %q) does not hold the data that was published", r.n, r.id)
+		}
+		if !s.expected(r) {
+			if f := s.mark(r, &w.faults, w.run.retriedSpans()); f != "" {
+				fault = f
+			}
+		}
+	case r.kind == kindGap:
+		w.gaps++
+		fault = s.id(r, &w.faults, false)
+	case r.kind == kindReset:
+		w.resets++
+		fault = s.id(r, &w.faults, false)
+	default:
+		if r.kind != kindMoved {
+			w.others++
+		}
+		fault = s.id(r, &w.faults, false)
+	}
+	if fault != "" && len(w.examples) < maxExamples {
+		w.examples = append(w.examples, fault)
+	}
+}
+
+const maxExamples = 5
+
+// flush shows the counters to other goroutines; now is the run time in ns.
+// It hands the histogram over at the end of each second.
+func (w *worker) flush(now int64) {
+	l := &w.live
+	if w.delivered+w.others != l.delivered.Load()+l.others.Load() {
+		l.lastAt.Store(now)
+	}
+	l.delivered.Store(w.delivered)
+	l.others.Store(w.others)
+	l.bytes.Store(w.bytes)
+	l.faults.Store(w.faults.total())
+	l.gaps.Store(w.gaps)
+	l.resets.Store(w.resets)
+	l.reconnects.Store(w.reconnects)
+	l.open.Store(w.open)
+	l.ever.Store(w.ever)
+	if second := now / int64(time.Second); second != w.second {
+		w.handOver()
+		w.second = second
+	}
+	if last := w.run.last.Load(); last > 0 && now-w.counted > int64(10*time.Millisecond) {
+		w.counted = now
+		pending := int64(0)
+		for i := range w.streams {
+			if w.streams[i].next <= last {
+				pending++
+			}
+		}
+		l.pending.Store(pending)
+	}
+}
+
+// handOver gives the second's latencies to the collector.
+func (w *worker) handOver() {
+	if w.hist.TotalCount() > 0 {
+		w.run.intervals <- interval{w.second, w.hist}
+		w.hist = newHistogram()
+	}
+}
+
+// finish adds up what never came, once no more input comes. last is the
+// number of the last event published, 0 if unknown.
+func (w *worker) finish(last int64) {
+	w.handOver()
+	for i := range w.streams {
+		lost := w.streams[i].lost(last)
+		w.faults.Lost += lost
+		w.streams[i].faulty = w.streams[i].faulty || lost > 0
+	}
+}
+
+func (w *worker) faultyStreams() (n int) {
+	for i := range w.streams {
+		if w.streams[i].faulty {
+			n++
+		}
+	}
+	return n
+}
