@@ -19,6 +19,9 @@ func TestContextsTellTheStory(t *testing.T) {
 			emit('effect3');
 		});
 		on('cause', () => emit('other'));
+		let wake;
+		on('cause', async () => { emit('asleep'); await new Promise(resolve => { wake = resolve; }); emit('awake'); });
+		on('alarm', () => { wake(); emit('alarmed'); });
 		after(10, () => { emit('timer'); emit('timer'); });
 		emit('top');
 		d.set('off');
@@ -39,6 +42,11 @@ func TestContextsTellTheStory(t *testing.T) {
 	}
 	if got := b.next("other", 1).Context(); got.ParentID != cause.ID || got.ID == story.ID {
 		t.Errorf("the other handler: got context %+v, want one of its own below %s", got, cause.ID)
+	}
+	b.fire("alarm", "")
+	asleep, awake, alarmed := b.next("asleep", 1).Context(), b.next("awake", 1).Context(), b.next("alarmed", 1).Context()
+	if awake != asleep || alarmed == awake {
+		t.Errorf("what follows an await that another handler ended: got context %+v, want %+v, not the other's %+v", awake, asleep, alarmed)
 	}
 	first, second := b.next("timer", 1).Context(), b.next("timer", 2).Context()
 	if first.ParentID != "" || first != second {

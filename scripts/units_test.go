@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -91,8 +92,37 @@ func TestNoStaleInterrupts(t *testing.T) {
 	}
 	close(stop)
 	stopper.Wait()
+	// One that comes when the run has done its work, but not ended.
+	w.begin(l, time.Hour)
+	l.stop(errTooLong)
+	l.end()
+	if _, err := vm.RunString("1"); err != nil {
+		t.Errorf("an interrupt was left behind: %v", err)
+	}
 	if hits == 0 {
 		t.Error("no run was interrupted: the test shows nothing")
+	}
+}
+
+// A run does not end while somebody is about to interrupt it.
+func TestEndWaitsForTheInterrupt(t *testing.T) {
+	begun, goOn, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var order []string
+	l := &lease{
+		interrupt: func(error) { close(begun); <-goOn; order = append(order, "interrupt") },
+		clear:     func() { order = append(order, "clear") },
+	}
+	new(watchdog).begin(l, time.Hour)
+	go l.stop(errTooLong)
+	<-begun
+	go func() { l.end(); close(ended) }()
+	for range 1000 {
+		goruntime.Gosched()
+	}
+	close(goOn)
+	<-ended
+	if text(order) != "[interrupt clear]" {
+		t.Errorf("got %v, want interrupt, then clear", order)
 	}
 }
 
