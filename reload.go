@@ -28,7 +28,11 @@ func (h *served) watchConfig(ctx context.Context) error {
 	h.config.folder = watch.Folder{
 		Dir: h.dir, Flat: true, Log: h.log.Logger,
 		Match:    func(rel string) bool { return rel == configFile },
-		OnChange: func(changes []watch.Change) { h.reload(ctx, changes[len(changes)-1]) },
+		OnChange: func(changes []watch.Change) {
+			for _, change := range changes {
+				h.reload(ctx, change)
+			}
+		},
 	}
 	return h.config.folder.Run(ctx)
 }

@@ -21,6 +21,7 @@ type tile struct{ Name, Value, Note string }
 // chart is a plot with what stands above it.
 type chart struct {
 	Title, Note string
+	Wide        bool
 	Legend      []line
 	SVG         template.HTML
 }
@@ -105,7 +106,7 @@ func (r *Report) charts() (charts []chart) {
 			}
 		}
 	}
-	over := plot{xMin: r.Series[0].At, xMax: end, xTitle: "seconds", xTicks: timeTicks(end)}
+	over := plot{width: plotNarrow, xMin: r.Series[0].At, xMax: end, xTitle: "seconds", xTicks: timeTicks(end)}
 	through := over
 	through.title, through.label, through.area = "Deliveries a second", func(v float64) string { return strings.TrimSpace(amount(v)) }, true
 	through.lines = []line{delivered}
@@ -124,14 +125,14 @@ func (r *Report) latencyChart() chart {
 	l := line{name: "latency", class: "a"}
 	nines := func(percent float64) float64 { return -math.Log10(1 - percent/100) }
 	end := 0.0
-	p := plot{title: "Latency by percentile", label: axisMillis, xTitle: "percentile", area: true}
+	p := plot{title: "Latency by percentile", width: plotWide, label: axisMillis, xTitle: "percentile", area: true}
 	for _, q := range r.Latency.Percentiles {
 		if q.Percent < 100 {
 			end = nines(q.Percent)
 			l.points = append(l.points, point{x: end, y: q.Ms, note: strconv.FormatFloat(q.Percent, 'g', 7, 64) + " %: " + millis(q.Ms)})
 		}
 	}
-	for _, percent := range []float64{0, 50, 90, 99, 99.9, 99.99, 99.999, 99.9999, 99.99999} {
+	for _, percent := range []float64{50, 90, 99, 99.9, 99.99, 99.999, 99.9999, 99.99999} {
 		if at := nines(percent); at <= end {
 			p.xTicks = append(p.xTicks, axisTick{at, strconv.FormatFloat(percent, 'f', -1, 64) + " %"})
 		}
@@ -143,7 +144,7 @@ func (r *Report) latencyChart() chart {
 	}}
 	p.xMax = end
 	p.lines = []line{l, marks}
-	return chart{Title: "Latency by percentile", Note: "from the intended send time to the arrival; each step to the right is ten times rarer", SVG: p.svg()}
+	return chart{Title: "Latency by percentile", Wide: true, Note: "from the intended send time to the arrival; each step to the right is ten times rarer", SVG: p.svg()}
 }
 
 func axisMillis(v float64) string {

@@ -9,20 +9,22 @@ import (
 
 // A plot's size in units of its viewBox, and the margins for labels.
 const (
-	plotWidth, plotHeight = 720.0, 280.0
-	plotLeft, plotRight   = 64.0, 28.0
-	plotTop, plotBottom   = 16.0, 40.0
+	plotWide, plotNarrow = 1060.0, 520.0 // over the page, and half of it
+	plotHeight           = 260.0
+	plotLeft, plotRight  = 64.0, 34.0
+	plotTop, plotBottom  = 20.0, 40.0
 )
 
 // plot is a chart of lines over one x axis; y begins at 0.
 type plot struct {
-	title, unit string // unit of y
-	label       func(float64) string
-	xTicks      []axisTick
-	xMin, xMax  float64
-	xTitle      string
-	lines       []line
-	area        bool // fill below the first line
+	title      string
+	width      float64
+	label      func(float64) string // of y
+	xTicks     []axisTick
+	xMin, xMax float64
+	xTitle     string
+	lines      []line
+	area       bool // fill below the first line
 }
 
 type axisTick struct {
@@ -45,7 +47,7 @@ type point struct {
 // svg draws the plot. All text in it is ours, but escaped all the same.
 func (p *plot) svg() template.HTML {
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, plotWidth, plotHeight, template.HTMLEscapeString(p.title))
+	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, p.width, plotHeight, template.HTMLEscapeString(p.title))
 	yMax := 0.0
 	for _, l := range p.lines {
 		for _, pt := range l.points {
@@ -55,18 +57,18 @@ func (p *plot) svg() template.HTML {
 	step := niceStep(yMax)
 	yMax = max(math.Ceil(yMax/step*1.02), 1) * step
 	x := func(v float64) float64 {
-		return plotLeft + (v-p.xMin)/max(p.xMax-p.xMin, 1e-9)*(plotWidth-plotLeft-plotRight)
+		return plotLeft + (v-p.xMin)/max(p.xMax-p.xMin, 1e-9)*(p.width-plotLeft-plotRight)
 	}
 	y := func(v float64) float64 { return plotHeight - plotBottom - v/yMax*(plotHeight-plotTop-plotBottom) }
 	for v := 0.0; v <= yMax+step/2; v += step {
-		fmt.Fprintf(&b, `<path class="grid" d="M%.1f %.1fH%.1f"/>`, plotLeft, y(v), plotWidth-plotRight)
+		fmt.Fprintf(&b, `<path class="grid" d="M%.1f %.1fH%.1f"/>`, plotLeft, y(v), p.width-plotRight)
 		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%.1f" text-anchor="end">%s</text>`, plotLeft-8, y(v)+4, template.HTMLEscapeString(p.label(v)))
 	}
 	for _, t := range p.xTicks {
 		fmt.Fprintf(&b, `<path class="grid" d="M%.1f %.1fV%.1f"/>`, x(t.at), plotTop, plotHeight-plotBottom)
 		fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%.1f" text-anchor="middle">%s</text>`, x(t.at), plotHeight-plotBottom+18, template.HTMLEscapeString(t.text))
 	}
-	fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%.1f" text-anchor="end">%s</text>`, plotWidth-plotRight, plotHeight-4, template.HTMLEscapeString(p.xTitle))
+	fmt.Fprintf(&b, `<text class="tick" x="%.1f" y="%.1f" text-anchor="end">%s</text>`, p.width-plotRight, plotHeight-4, template.HTMLEscapeString(p.xTitle))
 	for i, l := range p.lines {
 		l.draw(&b, x, y, p.area && i == 0)
 	}

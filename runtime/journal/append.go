@@ -232,7 +232,9 @@ func (j *Journal) complete(seq uint64) {
 		return
 	}
 	stored := w.pending[:n:n]
-	w.pending = w.pending[n:]
+	if w.pending = w.pending[n:]; len(w.pending) == 0 {
+		w.pending = nil // and what it was cut from
+	}
 	for _, e := range stored {
 		for i, ev := range e.events {
 			ev.Seq = e.first + uint64(i)

@@ -33,16 +33,19 @@ type Options struct {
 // A Journal is an open journal. Its methods are safe for concurrent use.
 type Journal struct {
 	// Static after construction.
-	log   *slog.Logger
-	lock  *os.File
-	epoch string
-	boot  string
-	w     *writer       // its fields are owned by run
-	kick  chan struct{} // of one: something was queued, or options changed
-	quit  chan struct{} // closed by Close
-	done  chan struct{} // closed by run
+	log    *slog.Logger
+	lock   *os.File
+	epoch  string
+	boot   string
+	dir    string
+	w      *writer       // its fields are owned by run
+	kick   chan struct{} // of one: something was queued, or options changed
+	quit   chan struct{} // closed by Close
+	done   chan struct{} // closed by run
+	synced chan struct{} // closed by keepSynced
 
 	durable  atomic.Uint64 // the last sequence that is stored, its append being whole
+	unsynced atomic.Bool   // something was stored since it was last synced
 	closing  sync.Once
 	closeErr error
 
@@ -84,8 +87,8 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 		return nil, fmt.Errorf("opening journal: %w", err)
 	}
 	j := &Journal{
-		log: o.Log, lock: lock, boot: bootID(), options: o,
-		kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		log: o.Log, lock: lock, boot: bootID(), dir: o.Dir, options: o,
+		kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), synced: make(chan struct{}),
 		tails: map[*tail]struct{}{},
 	}
 	j.room.L = &j.mu
@@ -98,6 +101,7 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 		return nil, fmt.Errorf("opening journal in %s: %w", o.Dir, err)
 	}
 	go j.run()
+	go j.keepSynced()
 	return j, nil
 }
 
@@ -257,6 +261,7 @@ func (j *Journal) Close() error {
 		j.mu.Unlock()
 		close(j.quit)
 		<-j.done
+		<-j.synced
 		j.closeErr = j.release()
 	})
 	return j.closeErr
@@ -269,10 +274,10 @@ func (j *Journal) release() error {
 		return fmt.Errorf("closing journal: %w", j.down)
 	}
 	j.eng.stop()
-	if err := syncTree(j.options.Dir); err != nil {
+	if err := new(syncer).sync(j.dir); err != nil {
 		return fmt.Errorf("closing journal: %w", err)
 	}
-	if err := (mark{Boot: j.boot, Clean: true, Head: j.durable.Load()}).write(j.options.Dir, true); err != nil {
+	if err := (mark{Boot: j.boot, Clean: true, Head: j.durable.Load()}).write(j.dir, true); err != nil {
 		return fmt.Errorf("closing journal: %w", err)
 	}
 	return nil

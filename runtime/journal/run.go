@@ -16,9 +16,8 @@ const (
 // run sends what is queued and takes the acknowledgements, until Close.
 func (j *Journal) run() {
 	defer close(j.done)
-	tick := time.NewTicker(SyncInterval)
+	tick := time.NewTicker(ackTimeout / 4)
 	defer tick.Stop()
-	marked := j.durable.Load()
 	for {
 		if j.w.blocked != nil {
 			if !j.runBlocked() {
@@ -38,7 +37,6 @@ func (j *Journal) run() {
 			j.fail(reason)
 		case <-tick.C:
 			j.checkAcks()
-			marked = j.updateMark(marked)
 		case <-j.quit:
 			j.drain()
 			return
@@ -50,20 +48,6 @@ func (j *Journal) checkAcks() {
 	if g := j.w.groups; len(g) > 0 && time.Since(g[0].sent) > ackTimeout {
 		j.fail(fmt.Errorf("the event store has not answered for %v", ackTimeout))
 	}
-}
-
-// updateMark keeps the mark's head near the journal's, without waiting for the
-// disk: see checkEpoch.
-func (j *Journal) updateMark(marked uint64) uint64 {
-	head := j.durable.Load()
-	if head == marked {
-		return marked
-	}
-	if err := (mark{Boot: j.boot, Head: head}).write(j.options.Dir, false); err != nil {
-		j.log.Debug("journal: noting the head", "error", err)
-		return marked
-	}
-	return head
 }
 
 // drain stores what is left, for closeTimeout at most, and fails the rest.
