@@ -70,6 +70,15 @@ func newGeneration(ctx context.Context, h *Host, name string, number int, m mani
 func (g *generation) main(program *goja.Program) {
 	defer g.cancel()
 	defer g.tellMissed()
+	defer func() {
+		if p := recover(); p != nil {
+			e := g.crash(p, position{})
+			select {
+			case g.loaded <- e:
+			default: // the top level's own result has not been taken yet
+			}
+		}
+	}()
 	g.newVM()
 	g.lease.interrupt = func(reason error) { g.vm.Interrupt(reason) }
 	g.lease.clear = func() { g.vm.ClearInterrupt() }

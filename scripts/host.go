@@ -66,7 +66,7 @@ func (h *Host) init() {
 		if h.permissions.Load() == nil {
 			h.permissions.Store(&h.Permissions)
 		}
-		h.folder = watch.Folder{Dir: h.Dir, Match: isScript, Flat: true, Quiet: h.Quiet, Log: h.Log}
+		h.folder = watch.Folder{Dir: h.Dir, Match: isScript, Flat: true, Quiet: h.Quiet, MaxFile: maxSource, Log: h.Log}
 	})
 }
 

@@ -31,6 +31,7 @@ const (
 	maxHeldBack      = 10_000 // sets and emits of one top level
 
 	maxCallStack = 512     // nested JavaScript calls
+	maxSource    = 1 << 20 // bytes of a script
 	maxRead      = 1 << 20 // bytes of one read()
 	maxLogLine   = 4 << 10 // bytes of one log line
 	maxMessage   = 2 << 10 // bytes of an error's message

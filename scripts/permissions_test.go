@@ -40,6 +40,21 @@ func TestMayRead(t *testing.T) {
 	}
 }
 
+type readCase struct{ name, path, want, err string }
+
+func onLinux(t *testing.T, dir, hidden string) []readCase {
+	fifo := filepath.Join(dir, "fifo")
+	if err := mkfifo(fifo); err != nil {
+		t.Fatal(err)
+	}
+	return []readCase{
+		{"a FIFO", fifo, "", "no regular file"},
+		{"a device", "/dev/zero", "", "no regular file"},
+		{"a hidden file through /proc", "/proc/self/root" + hidden, "", "leads to another file"},
+		{"a hidden file through the working folder", "/proc/self/cwd/permissions_test.go", "", "leads to another file"},
+	}
+}
+
 func TestReadFile(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -63,7 +78,7 @@ func TestReadFile(t *testing.T) {
 	below := filepath.Join(dir, "sub")
 	os.Mkdir(below, 0o700)
 	write("sub/hidden", "secret")
-	cases := []struct{ name, path, want, err string }{
+	cases := []readCase{
 		{"a file", good, "content\uFFFD", ""},
 		{"the largest", write("large", strings.Repeat("x", maxRead)), strings.Repeat("x", maxRead), ""},
 		{"one too large", write("larger", strings.Repeat("x", maxRead+1)), "", "larger than 1048576 bytes"},
@@ -77,16 +92,7 @@ func TestReadFile(t *testing.T) {
 		{"a link in a circle", link("f", "f"), "", "reading"},
 	}
 	if goruntime.GOOS == "linux" {
-		fifo := filepath.Join(dir, "fifo")
-		if err := mkfifo(fifo); err != nil {
-			t.Fatal(err)
-		}
-		cases = append(cases, []struct{ name, path, want, err string }{
-			{"a FIFO", fifo, "", "no regular file"},
-			{"a device", "/dev/zero", "", "no regular file"},
-			{"a hidden file through /proc", "/proc/self/root" + hidden, "", "leads to another file"},
-			{"a hidden file through the working folder", "/proc/self/cwd/permissions_test.go", "", "leads to another file"},
-		}...)
+		cases = append(cases, onLinux(t, dir, hidden)...)
 	}
 	for _, c := range cases {
 		got, err := readFile(c.path, func(path string) error {

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
+	goruntime "runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,7 +30,7 @@ func readRegular(path string) (string, error) {
 	if stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return "", errNotRegular
 	}
-	if runtime.GOOS == "linux" {
+	if goruntime.GOOS == "linux" {
 		// A folder on the way may have become a link since it was looked at.
 		if opened, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil && opened != path {
 			return "", errReplaced

@@ -11,22 +11,22 @@ import (
 
 // Status is how one script is.
 type Status struct {
-	Name        string    `json:"name"` // from the manifest, else the file's
-	Description string    `json:"description,omitempty"`
-	File        string    `json:"file"`
-	Generation  int       `json:"generation"`         // in service, else the last that was; 0 when there was none
-	State       string    `json:"state"`              // Running, Failed or Stopped
-	Error       *Error    `json:"error"`              // why the last save is not in service, or why it stopped; else null
-	LastError   *Error    `json:"last_error"`         // the last error of a handler of this generation; else null
-	LoadedAt    time.Time `json:"loaded_at,omitzero"` // of the generation in service
-	Entities    int64     `json:"entities"`           // that it has now
-	Subs        int64     `json:"subscriptions"`      // that it has now
-	Timers      int64     `json:"timers"`             // that wait now
-	Handled     int64     `json:"handled"`            // runs of handlers for events, commands and timers
-	Errors      int64     `json:"errors"`             // of handlers
-	Missed      int64     `json:"missed"`             // events that found no room
-	BusySeconds float64   `json:"busy_seconds"`       // spent in JavaScript, waits for the journal included
-	Reads       []string  `json:"reads,omitempty"`    // what the manifest asks for
+	Name          string    `json:"name"` // from the manifest, else the file's
+	Description   string    `json:"description,omitempty"`
+	File          string    `json:"file"`
+	Generation    int       `json:"generation"`         // in service, else the last that was; 0 when there was none
+	State         string    `json:"state"`              // Running, Failed or Stopped
+	Error         *Error    `json:"error"`              // why the last save is not in service, or why it stopped; else null
+	LastError     *Error    `json:"last_error"`         // the last error of a handler of this generation; else null
+	LoadedAt      time.Time `json:"loaded_at,omitzero"` // of the generation in service
+	Entities      int64     `json:"entities"`           // that it has now
+	Subscriptions int64     `json:"subscriptions"`      // that it has now
+	Timers        int64     `json:"timers"`             // that wait now
+	Handled       int64     `json:"handled"`            // runs of handlers for events, commands and timers
+	Errors        int64     `json:"errors"`             // of handlers
+	Missed        int64     `json:"missed"`             // events that found no room
+	BusySeconds   float64   `json:"busy_seconds"`       // spent in JavaScript, waits for the journal included
+	Reads         []string  `json:"reads,omitempty"`    // what the manifest asks for
 }
 
 // What Status.State says.
@@ -89,7 +89,7 @@ func (s *script) status(name string) Status {
 	}
 	st.Description, st.Reads = g.manifest.Description, g.manifest.Read
 	st.State, st.LoadedAt, st.LastError = Running, s.loadedAt, g.stats.last.Load()
-	st.Entities, st.Subs, st.Timers = g.stats.entities.Load(), g.stats.subs.Load(), g.stats.timers.Load()
+	st.Entities, st.Subscriptions, st.Timers = g.stats.entities.Load(), g.stats.subs.Load(), g.stats.timers.Load()
 	st.Handled, st.Errors, st.Missed = g.stats.handled.Load(), g.stats.errors.Load(), g.stats.missed.Load()
 	st.BusySeconds = time.Duration(g.stats.busy.Load()).Seconds()
 	return st

@@ -115,8 +115,9 @@ func TestRunFindsFaults(t *testing.T) {
 				o := startFake(t, c.fake).options(t)
 				o.Portable = portable
 				if c.want.Lost > 0 {
-					o.Drain = 300 * time.Millisecond
+					o.Drain = time.Second
 				}
+				t.Parallel()
 				r, err := Run(context.Background(), o)
 				if err != nil {
 					t.Fatal(err)
@@ -284,6 +285,18 @@ func TestRunListensOnly(t *testing.T) {
 	if !r.OK() || r.Delivered < 20*20 || r.Published != 0 || r.Latency == nil || r.Latency.Count != r.Delivered {
 		t.Errorf("got %+v, want another run's events", r)
 	}
+}
+
+// More bytes than the tape keeps, and more at once than a read takes.
+func TestRunWithLargeEvents(t *testing.T) {
+	both(t, func(t *testing.T, portable bool) {
+		o := startFake(t, &fake{}).options(t)
+		o.Streams, o.Size, o.Portable, o.Workers = 3, 200_000, portable, 1
+		r, err := Run(context.Background(), o)
+		if err != nil || !r.OK() || r.Delivered != 300 || r.Bytes < 60_000_000 {
+			t.Errorf("got %+v, %v, want 300 events of 200 kB", r, err)
+		}
+	})
 }
 
 func TestRunHoldsStreams(t *testing.T) {

@@ -175,35 +175,46 @@ func play(t *testing.T, r *rand.Rand, w *worker, scripts []script) {
 	}
 }
 
-// However the bytes of many streams are cut, mixed, broken and spoilt, the
-// worker finds what plain counting does.
+// checkSeed makes streams with faults from a seed. However their bytes are
+// cut, mixed, broken and spoilt, the worker must find what plain counting does.
+func checkSeed(t *testing.T, seed uint64) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 1))
+	m := &sim{Rand: r, last: 20 + r.Int64N(200), ids: seed%3 > 0, newline: "\n", size: r.IntN(300)}
+	if seed%5 == 4 {
+		m.newline = []string{"\r\n", "\r"}[seed%2]
+	}
+	chance := []float64{0, 0.02, 0.3}[seed%3]
+	var scripts []script
+	var want faults
+	var marks int64
+	for range 8 {
+		sc := m.script(chance, seed%4 == 1, seed%4 >= 2, seed%2 == 1 && r.IntN(2) == 0)
+		scripts = append(scripts, sc)
+		want.add(sc.want)
+		marks += sc.marks
+	}
+	w := bench(t, len(scripts), 4000)
+	w.tape.size = m.size
+	play(t, r, w, scripts)
+	w.finish(m.last)
+	if w.faults != want || w.delivered != marks {
+		t.Errorf("seed %d: got %+v of %d events, want %+v of %d", seed, w.faults, w.delivered, want, marks)
+	}
+	if chance == 0 && w.faultyStreams() != 0 {
+		t.Errorf("seed %d: got %d faulty streams, want none", seed, w.faultyStreams())
+	}
+}
+
 func TestWorkerFindsEveryFault(t *testing.T) {
 	for seed := range uint64(60) {
-		r := rand.New(rand.NewPCG(seed, 1))
-		m := &sim{Rand: r, last: 20 + r.Int64N(200), ids: seed%3 > 0, newline: "\n", size: r.IntN(300)}
-		if seed%5 == 4 {
-			m.newline = []string{"\r\n", "\r"}[seed%2]
-		}
-		chance := []float64{0, 0.02, 0.3}[seed%3]
-		var scripts []script
-		var want faults
-		var marks int64
-		for range 8 {
-			sc := m.script(chance, seed%4 == 1, seed%4 >= 2, seed%2 == 1 && r.IntN(2) == 0)
-			scripts = append(scripts, sc)
-			want.add(sc.want)
-			marks += sc.marks
-		}
-		w := bench(t, len(scripts), 4000)
-		play(t, r, w, scripts)
-		w.finish(m.last)
-		if w.faults != want || w.delivered != marks {
-			t.Errorf("seed %d: got %+v of %d events, want %+v of %d", seed, w.faults, w.delivered, want, marks)
-		}
-		if chance == 0 && w.faultyStreams() != 0 {
-			t.Errorf("seed %d: got %d faulty streams, want none", seed, w.faultyStreams())
-		}
+		checkSeed(t, seed)
 	}
+}
+
+func FuzzWorker(f *testing.F) {
+	f.Add(uint64(1000))
+	f.Fuzz(checkSeed)
 }
 
 // Equal streams must need no parser of their own after their first event.
