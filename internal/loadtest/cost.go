@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +35,45 @@ func (t *test) usage() (u usage) {
 	return u
 }
 
+// holdOne opens a stream that is not the test's until release is called: what
+// the server makes once for all streams is then there before its memory is
+// measured. If it does not open, the test's own streams will tell why.
+func (t *test) holdOne() (release func()) {
+	ctx, cancel := context.WithCancel(t.ctx)
+	req, err := t.request(ctx, t.target)
+	if err != nil {
+		return cancel
+	}
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			context.AfterFunc(ctx, func() { resp.Body.Close() })
+		}
+	}()
+	select {
+	case <-opened:
+	case <-time.After(t.o.Settle):
+	}
+	return cancel
+}
+
+// request makes a GET with the test's credential and header lines.
+func (t *test) request(ctx context.Context, u *url.URL) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range t.o.Header {
+		name, value, _ := strings.Cut(h, ":")
+		req.Header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
+	}
+	if t.o.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+t.o.Token)
+	}
+	return req, nil
+}
+
 // measure reads the server's memory, from the outside and from its metrics.
 func (t *test) measure(r *Report) usage {
 	u := t.usage()
@@ -54,12 +94,9 @@ func (t *test) heapStacks() (bytes int64) {
 	defer cancel()
 	u := *t.o.Post
 	u.Path, u.RawQuery = "/metrics", ""
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := t.request(ctx, &u)
 	if err != nil {
 		return 0
-	}
-	if t.o.Token != "" {
-		req.Header.Set("Authorization", "Bearer "+t.o.Token)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

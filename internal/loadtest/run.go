@@ -68,10 +68,13 @@ const spareFiles = 64
 // open opens all streams and measures how fast, and what they take.
 func (t *test) open(p *reporter, r *Report) (finish func(), err error) {
 	p.phase("settling", 0)
+	release := func() {}
 	if t.o.PID != 0 {
+		release = t.holdOne()
 		t.wait(p, t.o.Settle, never)
 	}
 	before := t.measure(r)
+	release()
 	begin := time.Now()
 	if finish, err = t.start(); err != nil {
 		return nil, err
