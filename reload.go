@@ -28,7 +28,11 @@ func (h *served) watchConfig(ctx context.Context) error {
 	h.config.folder = watch.Folder{
 		Dir: h.dir, Flat: true, Log: h.log.Logger,
 		Match:    func(rel string) bool { return rel == configFile },
-		OnChange: func(changes []watch.Change) { h.reload(ctx, changes[len(changes)-1]) },
+		OnChange: func(changes []watch.Change) {
+			for _, change := range changes {
+				h.reload(ctx, change)
+			}
+		},
 	}
 	return h.config.folder.Run(ctx)
 }
@@ -103,10 +107,18 @@ func (h *served) apply(c *config.Config) error {
 	}
 	h.http.SetSettings(httpSettings(c, keys))
 	h.scripts.SetLimits(scripts.Limits{Handler: c.Scripts.Timeout})
-	h.scripts.SetPermissions(c.Scripts.Granted)
+	h.scripts.SetPermissions(permissions(c.Scripts))
 	h.runtime.SetGrace(c.Scripts.Grace)
 	h.log.level.Set(c.Log.Level)
 	return nil
+}
+
+func permissions(c config.Scripts) scripts.Permissions {
+	granted := scripts.Permissions{}
+	for script, p := range c.Permissions {
+		granted[script] = p.Read
+	}
+	return granted
 }
 
 func httpSettings(c *config.Config, keys []httpd.JWTKey) httpd.Settings {

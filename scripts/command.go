@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"sync"
 
 	"github.com/dop251/goja"
@@ -149,7 +150,9 @@ func (g *generation) await(c *command, at position, v goja.Value) error {
 	return err
 }
 
+var promiseType = reflect.TypeFor[*goja.Promise]()
+
 func isPromise(v goja.Value) bool {
 	o, ok := v.(*goja.Object)
-	return ok && o.ClassName() == "Promise"
+	return ok && o.ExportType() == promiseType
 }

@@ -35,28 +35,3 @@ func wildAny(patterns []string, s string) bool {
 	}
 	return len(patterns) == 0
 }
-
-// globPath reports whether an absolute path matches pattern: * stands for any
-// run of characters but the slash, ** as a whole element for any number of
-// elements. A pattern with more than two ** matches nothing: it would take too
-// long to try.
-func globPath(pattern, path string) bool {
-	return strings.Count(pattern, "**") <= 2 && globElements(strings.Split(pattern, "/"), strings.Split(path, "/"))
-}
-
-func globElements(pattern, path []string) bool {
-	for i, p := range pattern {
-		if p == "**" {
-			for skip := i; skip <= len(path); skip++ {
-				if globElements(pattern[i+1:], path[skip:]) {
-					return true
-				}
-			}
-			return false
-		}
-		if i >= len(path) || !wild(p, path[i]) {
-			return false
-		}
-	}
-	return len(pattern) == len(path)
-}

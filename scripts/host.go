@@ -37,6 +37,7 @@ type Host struct {
 	once        sync.Once
 	limits      atomic.Pointer[Limits]
 	permissions atomic.Pointer[Permissions]
+	toldMissed  time.Time                // owned by the watchdog's goroutine
 	ready       chan struct{}            // closed by release
 	reports     chan runtime.NewEvent    // see reportsDepth; never closed
 	ctx         atomic.Pointer[runScope] // of Run
@@ -148,10 +149,12 @@ func (h *Host) log() *slog.Logger {
 
 // tick is called by the watchdog; once a second it tells scripts what they
 // missed.
-func (h *Host) tick(time.Time) {
-	if h.watchdog.tick.Load()%uint64(time.Second/watchdogTick) != 0 {
+func (h *Host) tick() {
+	now := time.Now()
+	if now.Sub(h.toldMissed) < time.Second {
 		return
 	}
+	h.toldMissed = now
 	for _, g := range h.router.inService() {
 		g.tellMissed()
 	}

@@ -16,7 +16,7 @@ import (
 type manifest struct {
 	Name        string
 	Description string
-	Read        []string // patterns of absolute paths, see globPath
+	Read        []string // patterns of absolute paths, as in path.Match
 }
 
 const (
@@ -64,7 +64,7 @@ func (m *manifest) set(key, value string) string {
 		m.Description = value
 	case "@read":
 		for pattern := range strings.FieldsSeq(value) {
-			if !path.IsAbs(pattern) || path.Clean(pattern) != pattern {
+			if _, err := path.Match(pattern, ""); err != nil || !path.IsAbs(pattern) || path.Clean(pattern) != pattern {
 				return fmt.Sprintf("@read %s: want an absolute path without . and .., like /proc/loadavg or /sys/class/thermal/*/temp", pattern)
 			}
 			m.Read = append(m.Read, pattern)

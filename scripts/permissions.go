@@ -8,26 +8,24 @@ import (
 )
 
 // Permissions are the files that the configuration lets scripts read: by the
-// script's name (hall.js; * stands for any run of characters), patterns of
-// absolute paths in which * stands for any run of characters within one
-// element, and ** as an element for any number of elements.
+// script's file, patterns of absolute paths, both as in path.Match.
 //
 // What a script may read is what its manifest names and its permissions grant.
 type Permissions map[string][]string
 
-// grants reports whether script may read the file at path.
-func (p Permissions) grants(script, path string) bool {
+// grants reports whether script may read file.
+func (p Permissions) grants(script, file string) bool {
 	for name, patterns := range p {
-		if wild(name, script) && globAny(patterns, path) {
+		if ok, _ := path.Match(name, script); ok && globAny(patterns, file) {
 			return true
 		}
 	}
 	return false
 }
 
-func globAny(patterns []string, path string) bool {
+func globAny(patterns []string, file string) bool {
 	for _, pattern := range patterns {
-		if globPath(pattern, path) {
+		if ok, _ := path.Match(pattern, file); ok {
 			return true
 		}
 	}
@@ -46,7 +44,7 @@ func mayRead(script string, m *manifest, p Permissions, name string) error {
 	case !globAny(m.Read, slashed):
 		return fmt.Errorf("reading %s: the manifest does not name it; add the line \"// @read %s\" to the top of %s", name, slashed, script)
 	case !p.grants(script, slashed):
-		return fmt.Errorf("reading %s: it is not granted; add to carillon.yaml: permissions: {%s: {read: [%s]}}", name, script, slashed)
+		return fmt.Errorf("reading %s: it is not granted; add to carillon.yaml: scripts: {permissions: {%s: {read: [%s]}}}", name, script, slashed)
 	}
 	return nil
 }

@@ -106,21 +106,32 @@ func (s *script) load(source string) {
 	}
 	g := newGeneration(h.ctx.Load(), h, s.name, s.nextNumber(), m)
 	h.running.Go(func() { g.main(program) })
-	limit := time.NewTimer(h.limits.Load().Load + giveUp)
-	defer limit.Stop()
-	select {
-	case failed = <-g.loaded:
-	case <-limit.C:
-		failed = &Error{File: s.name, Message: errAbandoned.Error(), reason: reasonTimeout}
-	case <-g.ctx.Done():
-		failed = &Error{File: s.name, Message: errEnded.Error(), reason: reasonStopped}
-	}
-	if failed == nil {
+	if failed = g.awaitLoad(); failed == nil {
 		failed = s.takeOver(g)
 	}
 	if failed != nil {
 		g.stop()
 		s.fail(failed)
+	}
+}
+
+// awaitLoad waits until the top level has run, or until it seems that it can't
+// be stopped.
+func (g *generation) awaitLoad() *Error {
+	limit := time.NewTimer(g.host.limits.Load().Load + 2*giveUp)
+	defer limit.Stop()
+	select {
+	case failed := <-g.loaded:
+		return failed
+	case <-limit.C:
+		return &Error{File: g.script, Message: errAbandoned.Error(), reason: reasonTimeout}
+	case <-g.ctx.Done():
+		select {
+		case failed := <-g.loaded: // it ended by itself
+			return failed
+		default:
+			return &Error{File: g.script, Message: errEnded.Error(), reason: reasonStopped}
+		}
 	}
 }
 

@@ -53,7 +53,7 @@ func (h *Hub) tick(slack time.Duration) {
 	for _, ch := range h.channels {
 		ch.pings(now, slack, h.head.Load())
 	}
-	if now.Sub(h.beaten)+slack > h.cfg.BeatEvery {
+	if now.Sub(h.beaten)+slack >= h.cfg.BeatEvery {
 		h.beaten = now
 		for _, ch := range h.channels {
 			ch.beat(h.head.Load())

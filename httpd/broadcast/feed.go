@@ -190,14 +190,12 @@ func (f *feed) end() uint64 {
 	return f.next.Load()
 }
 
-// behind returns how many events a stream at cursor lacks.
-func (f *feed) behind(cursor uint64) uint64 {
+// behind returns how many frames of the feed a stream at cursor lacks, of the
+// unfiltered feed how many events. It reports false if they are not all there.
+func (f *feed) behind(cursor uint64) (uint64, bool) {
 	if !f.whole {
-		return f.next.Load() - cursor
+		return f.next.Load() - cursor, true
 	}
-	t := f.ch.tape
-	if a, b, ok := t.span(cursor, 1<<62); ok {
-		return b.events - a.events
-	}
-	return 0
+	a, b, ok := f.ch.tape.span(cursor, 1<<62)
+	return b.events - a.events, ok
 }

@@ -382,7 +382,7 @@ func (p *epollPump) sweepAll() {
 			p.end(s, why)
 		} else if s.silent(now) {
 			s.own = appendPosition(nil, p.h.cfg.Epoch, s.pos)
-			p.sendOwn(s)
+			p.serve(s)
 		}
 	})
 }

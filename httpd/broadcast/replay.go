@@ -145,6 +145,7 @@ type turn struct {
 	data    []byte
 	payload []byte
 	pos     uint64
+	told    uint64 // the position that the stream's client knows of after data
 	events  uint64
 }
 
@@ -152,7 +153,7 @@ type turn struct {
 // head, whichever comes first. What lies beyond the head comes over the tape.
 func (t *turn) read() (chunk, error) {
 	h := t.r.h
-	t.pos = t.j.pos
+	t.pos, t.told = t.j.pos, t.j.pos
 	if t.j.check {
 		if err := t.check(); err != nil {
 			return chunk{}, err
@@ -191,10 +192,16 @@ func (t *turn) event(ev *Event) {
 		t.payload = f.ch.format.Append(t.payload[:0], ev)
 		t.data = sse.AppendSeqEvent(t.data, f.ch.epoch, ev.Seq, "", t.payload)
 		t.events++
+		t.told = ev.Seq
 	}
 }
 
+// chunk ends the turn. If what came last did not match, the client still
+// learns how far it is, so that it need not come back for the same again.
 func (t *turn) chunk() chunk {
+	if t.told < t.pos {
+		t.data = appendPosition(t.data, t.j.feed.ch.epoch, t.pos)
+	}
 	return chunk{bytes.Clone(t.data), t.pos, t.events}
 }
 
@@ -205,7 +212,7 @@ func (t *turn) gap(first uint64) {
 	}
 	data := fmt.Appendf(nil, `{"from":%d,"to":%d,"reason":"aged_out"}`, t.pos+1, first-1)
 	t.data = sse.AppendSeqEvent(t.data, t.j.feed.ch.epoch, first-1, "gap", data)
-	t.pos = first - 1
+	t.pos, t.told = first-1, first-1
 	t.r.h.met.gaps.Inc()
 }
 
@@ -228,7 +235,7 @@ func (t *turn) check() error {
 		epoch := t.j.feed.ch.epoch
 		data := fmt.Appendf(nil, `{"epoch":%q,"head":%d,"reason":"ahead"}`, epoch, head)
 		t.data = sse.AppendSeqEvent(t.data, epoch, head, "reset", data)
-		t.pos = head
+		t.pos, t.told = head, head
 	}
 	return nil
 }

@@ -136,13 +136,17 @@ func (h *Hub) info(s *Stream, pings map[*channel]int64) StreamInfo {
 	if ping := time.Unix(0, pings[f.ch]); ping.After(info.ConnectedAt) {
 		info.LastPing = ping
 	}
+	lag, known := uint64(0), false
+	if s.is(joined) {
+		lag, known = f.behind(s.cursor)
+	}
 	switch {
-	case !s.is(joined) && head > s.pos:
-		info.Lag = head - s.pos
-	case s.is(joined):
-		if info.Lag = f.behind(s.cursor); info.Lag == 0 {
-			info.Position = max(s.pos, head)
-		}
+	case !known:
+		info.Lag = max(head, s.pos) - s.pos
+	case lag == 0:
+		info.Position = max(head, s.pos)
+	default:
+		info.Lag = lag
 	}
 	return info
 }

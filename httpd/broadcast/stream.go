@@ -79,12 +79,14 @@ type pump interface {
 // g; in the latter case the pump holds its sending lock until g is settled.
 func (h *Hub) next(s *Stream, g *gather) need {
 	switch {
-	case s.is(blocked | replays | gone):
+	case s.is(blocked | gone):
 		return needNothing
 	case len(s.own) > 0:
 		return needOwn
 	case s.is(ending):
 		return needEnd
+	case s.is(replays):
+		return needNothing
 	case !s.is(joined) && !h.join(s):
 		return h.behindOrAhead(s)
 	}
@@ -179,9 +181,9 @@ func (s *Stream) due(now uint32) (Reason, bool) {
 	return 0, false
 }
 
-// silent reports whether a stream off its feed needs a sign of life.
+// silent reports whether a stream that a reader has needs a sign of life.
 func (s *Stream) silent(now uint32) bool {
-	return !s.is(joined|blocked|gone) && len(s.own) == 0 && now >= s.sent+replayBeat
+	return s.is(replays) && !s.is(blocked|ending|gone) && len(s.own) == 0 && now >= s.sent+replayBeat
 }
 
 // A Request asks for a stream.

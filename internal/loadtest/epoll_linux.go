@@ -14,6 +14,8 @@ import (
 const (
 	readBuffer = 256 << 10 // one for all streams of a worker
 	maxEvents  = 512
+	// maxReads is how many buffers one stream may fill before it is the others' turn.
+	maxReads = 16
 	// headTimeout is how long a connection may take to become a stream.
 	headTimeout = 15 * time.Second
 	// tick is how often a worker looks up when nothing comes.
@@ -96,16 +98,14 @@ func (p *poll) connect(s *stream) error {
 	}
 	s.fd, s.phase = int32(fd), phaseConnecting
 	err = unix.Connect(fd, p.addr)
-	ev := unix.EpollEvent{Fd: s.index, Events: unix.EPOLLIN | unix.EPOLLRDHUP}
 	if errors.Is(err, unix.EINPROGRESS) {
-		ev.Events |= unix.EPOLLOUT
-		return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &ev)
+		return p.watch(s, unix.EPOLL_CTL_ADD, unix.EPOLLOUT)
 	}
 	if err != nil {
 		return fmt.Errorf("connecting: %w", err)
 	}
-	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, fd, &ev); err != nil {
-		return fmt.Errorf("watching socket: %w", err)
+	if err := p.watch(s, unix.EPOLL_CTL_ADD, 0); err != nil {
+		return err
 	}
 	return p.send(s)
 }
@@ -125,8 +125,7 @@ func (p *poll) send(s *stream) error {
 	return nil
 }
 
-// ready handles what epoll reports of s. One read at a time keeps it fair:
-// what it leaves is reported again.
+// ready handles what epoll reports of s.
 func (p *poll) ready(s *stream, events uint32) {
 	if s.fd < 0 {
 		return
@@ -137,22 +136,47 @@ func (p *poll) ready(s *stream, events uint32) {
 		}
 		return
 	}
-	n, err := unix.Read(int(s.fd), p.buf)
-	switch {
-	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR):
-		return
-	case err != nil:
-		p.close(s, fmt.Errorf("reading stream: %w", err))
-		return
-	case n == 0:
-		p.close(s, errEnded)
-		return
-	}
-	if err := p.input(s, p.buf[:n], p.run.now()); err != nil {
+	if err := p.read(s, events&^unix.EPOLLIN != 0); err != nil {
 		p.close(s, err)
 	} else if s.phase == phaseBody && len(p.opening) > 0 {
 		delete(p.opening, s.index)
 	}
+}
+
+// read takes what there is. Epoll reports only changes, which saves it a look
+// at each stream after each read; so all must be taken. A read that does not
+// fill the buffer has taken all, unless the end is there too.
+func (p *poll) read(s *stream, ending bool) error {
+	for range maxReads {
+		n, err := unix.Read(int(s.fd), p.buf)
+		switch {
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			return fmt.Errorf("reading stream: %w", err)
+		case n == 0:
+			return errEnded
+		}
+		if err := p.input(s, p.buf[:n], p.run.now()); err != nil {
+			return err
+		}
+		if n < len(p.buf) && !ending {
+			return nil
+		}
+	}
+	// The others' turn: setting the same events again makes epoll look again.
+	return p.watch(s, unix.EPOLL_CTL_MOD, 0)
+}
+
+// watch sets what epoll reports of s.
+func (p *poll) watch(s *stream, op int, more uint32) error {
+	ev := unix.EpollEvent{Fd: s.index, Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET | more}
+	if err := unix.EpollCtl(p.epoll, op, int(s.fd), &ev); err != nil {
+		return fmt.Errorf("watching socket: %w", err)
+	}
+	return nil
 }
 
 func (p *poll) connected(s *stream) error {
@@ -163,9 +187,8 @@ func (p *poll) connected(s *stream) error {
 	if err != nil {
 		return fmt.Errorf("connecting: %w", err)
 	}
-	ev := unix.EpollEvent{Fd: s.index, Events: unix.EPOLLIN | unix.EPOLLRDHUP}
-	if err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, int(s.fd), &ev); err != nil {
-		return fmt.Errorf("watching socket: %w", err)
+	if err := p.watch(s, unix.EPOLL_CTL_MOD, 0); err != nil {
+		return err
 	}
 	return p.send(s)
 }

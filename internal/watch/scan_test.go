@@ -281,3 +281,74 @@ func TestTemporary(t *testing.T) {
 		}
 	}
 }
+
+// A busy file makes the folder be read; what is still being written beside it
+// waits for its own quiet.
+func TestBusyNeighbourDoesNotShowTruncation(t *testing.T) {
+	b := newBench(t, &Folder{})
+	b.begin("old")
+	for range 18 { // until shortly before the busy file has waited its second
+		write(t, b.clock.String(), b.dir, "busy.js")
+		b.hint("busy.js", b.clock)
+		b.pass(55 * time.Millisecond)
+	}
+	b.write("")
+	b.pass(50 * time.Millisecond) // the busy file is reported
+	b.write("new")
+	b.pass(time.Second)
+	for _, c := range b.changes() {
+		if c.Path == "a.js" && string(c.Content) != "new" {
+			t.Errorf("got %q of a.js, want only new", c.Content)
+		}
+	}
+	if got := len(b.calls); got != 3 {
+		t.Errorf("got %d calls, want the first, the busy file and the quiet one", got)
+	}
+}
+
+func TestFolderThatCannotBeReadHidesItsFiles(t *testing.T) {
+	b := newBench(t, &Folder{})
+	b.known["sub/a.js"] = known{}
+	b.first = false
+	for range 2 { // once seen, once confirmed
+		s := &survey{blind: []string{"sub"}}
+		b.hint("sub/a.js", b.clock)
+		b.clock = b.clock.Add(time.Second)
+		if c, ok := b.compare("sub/a.js", s, b.clock, true); ok {
+			t.Errorf("got change %+v of a file that cannot be seen, want none", c)
+		}
+	}
+	s := &survey{blind: []string{"su", "sub2"}}
+	b.hint("sub/a.js", b.clock)
+	b.clock = b.clock.Add(time.Second)
+	if c, ok := b.compare("sub/a.js", s, b.clock, true); !ok || !c.Gone {
+		t.Errorf("got change %+v, want the file gone", c)
+	}
+}
+
+// A moved folder is watched under its new name, and under no other.
+func TestMovedFolderIsWatchedAnew(t *testing.T) {
+	b := newBench(t, &Folder{})
+	b.newWatcher = fsnotify.NewWatcher
+	defer b.closeWatcher()
+	write(t, "1", b.dir, "sub", "deep", "a.js")
+	b.scan(b.clock, true)
+	must(t, os.Rename(filepath.Join(b.dir, "sub"), filepath.Join(b.dir, "moved")))
+	deadline := time.After(20 * time.Second)
+	for created := false; !created; {
+		select {
+		case ev := <-b.events():
+			created = ev.Has(fsnotify.Create) // the last one that tells of the move
+			b.hear(ev, true)
+		case <-deadline:
+			t.Fatal("no event of the move within 20 s")
+		}
+	}
+	b.scan(b.clock, false)
+	got := b.w.WatchList()
+	slices.Sort(got)
+	want := []string{filepath.Dir(b.root), b.root, filepath.Join(b.root, "moved"), filepath.Join(b.root, "moved", "deep")}
+	if !slices.Equal(got, want) {
+		t.Errorf("got watches %v, want %v", got, want)
+	}
+}

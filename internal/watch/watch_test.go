@@ -163,26 +163,27 @@ func TestEmptyOrMissingFolderIsReportedAsEmpty(t *testing.T) {
 	}
 }
 
+// A script is promised to be live within 300 ms of its save. The fastest of some
+// saves counts: a busy machine is not what is tested.
 func TestSaveIsReportedSoon(t *testing.T) {
 	dir := t.TempDir()
-	write(t, "0", dir, "a.js")
 	m := start(t, &Folder{Dir: dir})
-	m.want(t, "a.js=0")
-	at := time.Now()
-	write(t, "1", dir, "a.js")
-	m.want(t, "a.js=1")
-	// 100 ms are the quiet time; a poll would take up to 1.1 s.
-	took := time.Since(at)
-	t.Logf("saved and reported in %s", took)
-	if took < 100*time.Millisecond || took > 800*time.Millisecond {
-		t.Errorf("reported after %s, want 100 ms to 800 ms", took)
-	}
-	at = time.Now()
-	write(t, "2", dir, "new", "folder", "b.js")
-	m.want(t, "a.js=1 new/folder/b.js=2")
-	t.Logf("saved in new folders and reported in %s", time.Since(at))
-	if took := time.Since(at); took > 800*time.Millisecond {
-		t.Errorf("file in a new folder reported after %s, want at most 800 ms", took)
+	m.want(t, "")
+	for _, name := range []string{"a.js", "new/folder/b.js"} {
+		fastest := time.Hour
+		for _, content := range []string{"1", "2", "3", "4", "5"} {
+			must(t, os.RemoveAll(filepath.Join(dir, "a.js")))
+			must(t, os.RemoveAll(filepath.Join(dir, "new")))
+			m.want(t, "")
+			at := time.Now()
+			write(t, content, dir, name)
+			m.want(t, name+"="+content)
+			fastest = min(fastest, time.Since(at))
+		}
+		t.Logf("%s saved and reported in %s", name, fastest)
+		if fastest < 100*time.Millisecond || fastest > 200*time.Millisecond {
+			t.Errorf("%s reported after %s, want the quiet time of 100 ms and little more", name, fastest)
+		}
 	}
 }
 

@@ -85,7 +85,11 @@ type writer struct {
 	events  int      // in groups
 	size    int      // in groups
 	scratch []byte
-	retry   time.Duration // until the next try to start the server
+
+	blocked error         // why nothing can be appended for now, else nil
+	unsound bool          // blocked until the server was started again
+	backoff time.Duration // 0 once an event was stored
+	retryAt time.Time     // when to try again, if blocked
 }
 
 // Append implements runtime.Journal.
@@ -213,6 +217,7 @@ func (j *Journal) acked(m *nats.Msg) {
 	w.events -= w.groups[0].events
 	w.size -= w.groups[0].size
 	w.groups = w.groups[1:]
+	w.backoff = 0
 	j.complete(seq)
 }
 
@@ -227,7 +232,9 @@ func (j *Journal) complete(seq uint64) {
 		return
 	}
 	stored := w.pending[:n:n]
-	w.pending = w.pending[n:]
+	if w.pending = w.pending[n:]; len(w.pending) == 0 {
+		w.pending = nil // and what it was cut from
+	}
 	for _, e := range stored {
 		for i, ev := range e.events {
 			ev.Seq = e.first + uint64(i)

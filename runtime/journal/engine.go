@@ -14,11 +14,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// SyncInterval is how often what was written is synced to the disk: how much a
-// crash of the machine (not of the process) may lose. It is that of common
-// file systems, and spares flash memory.
-const SyncInterval = 5 * time.Second
-
 const (
 	streamName = "events"
 	epochKey   = "carillon-epoch" // in the stream's metadata
@@ -46,7 +41,7 @@ func startEngine(ctx context.Context, o Options) (e *engine, err error) {
 	e = &engine{broken: make(chan error, 1), acks: make(chan *nats.Msg, maxGroups+64)}
 	e.srv, err = server.NewServer(&server.Options{
 		ServerName: "carillon", DontListen: true, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: o.Dir, SyncInterval: SyncInterval,
+		JetStream: true, StoreDir: o.Dir,
 		JetStreamMaxStore: unlimited, JetStreamMaxMemory: 256 << 20,
 		MaxPayload: MaxEvent + 4096,
 		MaxPending: 256 << 20, // what a reader has asked for and not yet taken

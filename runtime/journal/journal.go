@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"carillon/runtime"
 )
 
@@ -31,16 +33,19 @@ type Options struct {
 // A Journal is an open journal. Its methods are safe for concurrent use.
 type Journal struct {
 	// Static after construction.
-	log   *slog.Logger
-	lock  *os.File
-	epoch string
-	boot  string
-	w     *writer       // its fields are owned by run
-	kick  chan struct{} // of one: something was queued, or options changed
-	quit  chan struct{} // closed by Close
-	done  chan struct{} // closed by run
+	log    *slog.Logger
+	lock   *os.File
+	epoch  string
+	boot   string
+	dir    string
+	w      *writer       // its fields are owned by run
+	kick   chan struct{} // of one: something was queued, or options changed
+	quit   chan struct{} // closed by Close
+	done   chan struct{} // closed by run
+	synced chan struct{} // closed by keepSynced
 
 	durable  atomic.Uint64 // the last sequence that is stored, its append being whole
+	unsynced atomic.Bool   // something was stored since it was last synced
 	closing  sync.Once
 	closeErr error
 
@@ -82,8 +87,8 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 		return nil, fmt.Errorf("opening journal: %w", err)
 	}
 	j := &Journal{
-		log: o.Log, lock: lock, boot: bootID(), options: o,
-		kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		log: o.Log, lock: lock, boot: bootID(), dir: o.Dir, options: o,
+		kick: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}), synced: make(chan struct{}),
 		tails: map[*tail]struct{}{},
 	}
 	j.room.L = &j.mu
@@ -96,6 +101,7 @@ func Open(ctx context.Context, o Options) (*Journal, error) {
 		return nil, fmt.Errorf("opening journal in %s: %w", o.Dir, err)
 	}
 	go j.run()
+	go j.keepSynced()
 	return j, nil
 }
 
@@ -108,7 +114,7 @@ func (j *Journal) start(ctx context.Context) (err error) {
 	if err := j.eng.removePartial(ctx); err != nil {
 		return fmt.Errorf("removing an append that was cut short: %w", err)
 	}
-	last, err := j.eng.checkEpoch(ctx, j.options, j.boot)
+	head, last, err := j.eng.checkEpoch(ctx, j.options, j.boot)
 	if err != nil {
 		return err
 	}
@@ -119,23 +125,27 @@ func (j *Journal) start(ctx context.Context) (err error) {
 	j.epoch = j.eng.stream.CachedInfo().Config.Metadata[epochKey]
 	j.durable.Store(last)
 	j.floor = last
-	j.w = &writer{head: last}
+	j.w = &writer{head: head}
 	_, err = j.refreshBounds(ctx, 0)
 	return err
 }
 
 // checkEpoch takes a new epoch when events that somebody may have seen are
-// gone and their sequences would be given again. It returns the last sequence.
-func (e *engine) checkEpoch(ctx context.Context, o Options, boot string) (last uint64, err error) {
+// gone and their sequences would be given again. It returns the last sequence
+// that was given, and the last that is stored.
+func (e *engine) checkEpoch(ctx context.Context, o Options, boot string) (head, last uint64, err error) {
 	before, err := readMark(o.Dir)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	info, err := e.stream.Info(ctx)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	state := info.State
+	if last, err = e.lastStored(ctx, state); err != nil {
+		return 0, 0, err
+	}
 	lost := ""
 	switch {
 	case state.LastSeq == 0 && before.Head == 0:
@@ -147,10 +157,23 @@ func (e *engine) checkEpoch(ctx context.Context, o Options, boot string) (last u
 		lost = fmt.Sprintf("event %d is gone", before.Head)
 	}
 	if lost == "" {
-		return state.LastSeq, nil
+		return state.LastSeq, last, nil
 	}
 	o.Log.Warn("journal: taking a new epoch, the last events may be lost", "reason", lost)
-	return state.LastSeq, e.configure(ctx, o, newEpoch())
+	return state.LastSeq, last, e.configure(ctx, o, newEpoch())
+}
+
+// lastStored returns the last sequence whose event is there; that of the
+// stream when retention took all.
+func (e *engine) lastStored(ctx context.Context, state jetstream.StreamState) (uint64, error) {
+	if state.Msgs == 0 {
+		return state.LastSeq, nil
+	}
+	m, err := e.stream.GetLastMsgForSubject(ctx, allSubjects)
+	if err != nil {
+		return 0, err
+	}
+	return m.Sequence, nil
 }
 
 // Epoch returns the journal's identity, [a-z0-9]{10}: sequences of another
@@ -238,6 +261,7 @@ func (j *Journal) Close() error {
 		j.mu.Unlock()
 		close(j.quit)
 		<-j.done
+		<-j.synced
 		j.closeErr = j.release()
 	})
 	return j.closeErr
@@ -250,10 +274,10 @@ func (j *Journal) release() error {
 		return fmt.Errorf("closing journal: %w", j.down)
 	}
 	j.eng.stop()
-	if err := syncTree(j.options.Dir); err != nil {
+	if err := new(syncer).sync(j.dir); err != nil {
 		return fmt.Errorf("closing journal: %w", err)
 	}
-	if err := (mark{Boot: j.boot, Clean: true, Head: j.durable.Load()}).write(j.options.Dir, true); err != nil {
+	if err := (mark{Boot: j.boot, Clean: true, Head: j.durable.Load()}).write(j.dir, true); err != nil {
 		return fmt.Errorf("closing journal: %w", err)
 	}
 	return nil

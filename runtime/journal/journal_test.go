@@ -410,3 +410,91 @@ func TestEightReadersAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestAnAppendLongerThanTheWindow(t *testing.T) {
+	j := open(t, Options{})
+	l := startTail(t, j, 0)
+	const n = 3*window + 7
+	j.Append(events(0, 5), func(uint64, error) {})
+	if last := mustAppend(t, j, events(5, n)...); last != n+5 {
+		t.Errorf("got %d, want %d", last, n+5)
+	}
+	got := l.wait(t, n+5)
+	for i, ev := range got {
+		if ev.Seq != uint64(i+1) || string(ev.JSON) != string(event(i).JSON) {
+			t.Fatalf("got %d %s, want %d %s", ev.Seq, ev.JSON, i+1, event(i).JSON)
+		}
+	}
+}
+
+func TestReadOutlivesTheServer(t *testing.T) {
+	j := open(t, Options{Log: testLog(t)})
+	mustAppend(t, j, events(0, 5000)...)
+	next := uint64(0)
+	err := j.Read(context.Background(), 0, func(ev *runtime.Event) bool {
+		if next++; ev.Seq != next {
+			t.Fatalf("got %d, want %d", ev.Seq, next)
+		}
+		if next == 100 {
+			eng, err := j.engine()
+			if err != nil {
+				t.Fatal(err)
+			}
+			eng.srv.Shutdown()
+		}
+		return true
+	})
+	if err != nil || next != 5000 {
+		t.Errorf("got to %d, %v, want 5000", next, err)
+	}
+	if last := mustAppend(t, j, event(1)); last != 5001 {
+		t.Errorf("got %d, want 5001", last)
+	}
+}
+
+func TestTheHeadIsNotedWhileOpen(t *testing.T) {
+	t.Parallel() // it waits for SyncInterval
+	j := open(t, Options{})
+	mustAppend(t, j, events(0, 10)...)
+	eventually(t, "head noted", func() bool {
+		m, err := readMark(j.dir)
+		return err == nil && m == mark{Boot: bootID(), Head: 10}
+	})
+	mustAppend(t, j, events(10, 1)...)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := readMark(j.dir); err != nil || (m != mark{Boot: bootID(), Head: 11, Clean: true}) {
+		t.Errorf("got %+v, %v, want a clean end at 11", m, err)
+	}
+}
+
+func FuzzRecord(f *testing.F) {
+	f.Add("state_changed", "light.hall", "light", "hall.js@7", "{}", int64(1))
+	f.Add("a.b *>", "", "\x00", "x\ny", "{\"a\":\"\\n\"}", int64(-1))
+	f.Fuzz(func(t *testing.T, typ, id, domain, source, text string, micros int64) {
+		e := runtime.ParseEvent(0, source, typ, id, domain, time.UnixMicro(micros), []byte(text))
+		if id != "" {
+			e.Domain = runtime.Domain(id)
+		}
+		if typ == "" {
+			return
+		}
+		subject := subjectOf(e)
+		for _, token := range strings.Split(subject, ".") {
+			if token == "" || strings.ContainsAny(token, " *>\x00\r\n\t") {
+				t.Fatalf("got subject %q", subject)
+			}
+		}
+		got, err := parseEvent(9, subject, appendPayload(nil, e, 3, 4))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Type != typ || string(got.JSON) != text || got.Time.UnixMicro() != micros || got.Source != strings.ReplaceAll(source, "\n", " ") {
+			t.Errorf("got %q %q %v %q", got.Type, got.JSON, got.Time, got.Source)
+		}
+		if whole := strings.Contains(id, ".") && runtime.Domain(id) != "" && !strings.HasSuffix(id, "."); whole && (got.EntityID != id || got.Domain != e.Domain) {
+			t.Errorf("got %q %q, want %q %q", got.EntityID, got.Domain, id, e.Domain)
+		}
+	})
+}

@@ -89,6 +89,7 @@ func (kv *KV) Put(ctx context.Context, key string, value []byte) error {
 	eng, err := kv.open(ctx)
 	if err == nil {
 		_, err = eng.js.Publish(ctx, kv.subject(key), value)
+		kv.j.unsynced.Store(true)
 	}
 	if err != nil {
 		return fmt.Errorf("putting %q: %w", key, err)
@@ -115,7 +116,9 @@ func (kv *KV) purge(ctx context.Context, eng *engine, key string) error {
 	if err != nil {
 		return err
 	}
-	return stream.Purge(ctx, jetstream.WithPurgeSubject(kv.subject(key)))
+	err = stream.Purge(ctx, jetstream.WithPurgeSubject(kv.subject(key)))
+	kv.j.unsynced.Store(true)
+	return err
 }
 
 // Keys returns the keys, in no order.
@@ -139,7 +142,7 @@ func (kv *KV) each(ctx context.Context, fn func(key string, value []byte) bool) 
 	if err != nil {
 		return fmt.Errorf("reading bucket %q: %w", kv.bucket, err)
 	}
-	r := reading{stream: kv.stream(), upTo: stream.CachedInfo().State.LastSeq}
+	r := &reading{stream: kv.stream(), upTo: stream.CachedInfo().State.LastSeq}
 	err = eng.read(ctx, r, func(_ uint64, subject string, value []byte) bool {
 		return fn(kv.key(subject), value)
 	})

@@ -38,19 +38,19 @@ type reading struct {
 	lastPerEvery bool   // the last of each subject only; after is not used
 }
 
-func readRange(after, upTo uint64) reading {
-	return reading{stream: streamName, after: after, upTo: upTo}
+func readRange(after, upTo uint64) *reading {
+	return &reading{stream: streamName, after: after, upTo: upTo}
 }
 
 // errLapsed tells that a consumer is gone, and a new one has to go on.
 var errLapsed = errors.New("the reader's consumer is gone")
 
 // read calls fn with the messages of a reading in order, until fn returns
-// false. The payload is fn's to keep.
-func (e *engine) read(ctx context.Context, r reading, fn func(seq uint64, subject string, payload []byte) bool) error {
+// false; r.after keeps where it is. The payload is fn's to keep.
+func (e *engine) read(ctx context.Context, r *reading, fn func(seq uint64, subject string, payload []byte) bool) error {
 	for tries := 0; r.after < r.upTo; tries++ {
 		before := r.after
-		err := e.readSome(ctx, &r, fn)
+		err := e.readSome(ctx, r, fn)
 		if r.after > before {
 			tries = 0
 		}
@@ -61,7 +61,7 @@ func (e *engine) read(ctx context.Context, r reading, fn func(seq uint64, subjec
 	return nil
 }
 
-// readSome reads with one consumer; r.after keeps where it is.
+// readSome reads with one consumer.
 func (e *engine) readSome(ctx context.Context, r *reading, fn func(seq uint64, subject string, payload []byte) bool) error {
 	config := jetstream.ConsumerConfig{
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, InactiveThreshold: readerIdle,
@@ -183,24 +183,44 @@ func delivered(reply string) (seq, count uint64, ok bool) {
 }
 
 // Read calls fn with the events after a sequence, in order, up to the last one
-// at the time of the call, until fn returns false. It takes what retention left.
+// at the time of the call, until fn returns false. It takes what retention
+// left, and outlives the server's being started again.
 func (j *Journal) Read(ctx context.Context, after uint64, fn func(*runtime.Event) bool) error {
-	return j.readEvents(ctx, after, j.durable.Load(), fn)
+	return j.readEvents(ctx, readRange(after, j.durable.Load()), fn)
 }
 
-func (j *Journal) readEvents(ctx context.Context, after, upTo uint64, fn func(*runtime.Event) bool) error {
-	r := readRange(after, upTo)
-	return j.readInto(ctx, r, fn)
+// readPatience is how long reading waits for the server to come back.
+const readPatience = 10 * time.Second
+
+func (j *Journal) readEvents(ctx context.Context, r *reading, fn func(*runtime.Event) bool) error {
+	giveUp := time.Now().Add(readPatience)
+	for {
+		before := r.after
+		err := j.readOnce(ctx, r, fn)
+		if err == nil {
+			return nil
+		}
+		if r.after > before {
+			giveUp = time.Now().Add(readPatience)
+		}
+		if r.lastPerEvery || ctx.Err() != nil || errors.Is(err, ErrClosed) || time.Now().After(giveUp) {
+			return fmt.Errorf("reading the journal: %w", err)
+		}
+		select {
+		case <-time.After(readPatience / 200):
+		case <-ctx.Done():
+		}
+	}
 }
 
-// readInto reads events; one that can't be understood is logged and passed
-// over, as it would be for ever.
-func (j *Journal) readInto(ctx context.Context, r reading, fn func(*runtime.Event) bool) error {
+// readOnce reads from the server that runs now. An event that can't be
+// understood is logged and passed over, as it would be for ever.
+func (j *Journal) readOnce(ctx context.Context, r *reading, fn func(*runtime.Event) bool) error {
 	eng, err := j.engine()
 	if err != nil {
 		return err
 	}
-	err = eng.read(ctx, r, func(seq uint64, subject string, payload []byte) bool {
+	return eng.read(ctx, r, func(seq uint64, subject string, payload []byte) bool {
 		ev, err := parseEvent(seq, subject, payload)
 		if err != nil {
 			j.log.Error("journal: passing over an unreadable event", "seq", seq, "error", err)
@@ -208,10 +228,6 @@ func (j *Journal) readInto(ctx context.Context, r reading, fn func(*runtime.Even
 		}
 		return fn(ev)
 	})
-	if err != nil {
-		return fmt.Errorf("reading the journal: %w", err)
-	}
-	return nil
 }
 
 // Last calls fn with the last state_changed event of each entity that the
@@ -219,8 +235,8 @@ func (j *Journal) readInto(ctx context.Context, r reading, fn func(*runtime.Even
 // no new state. It may run ahead of Tail and Bounds by what is just being
 // stored.
 func (j *Journal) Last(ctx context.Context, fn func(*runtime.Event)) error {
-	r := reading{stream: streamName, upTo: math.MaxUint64, subjects: stateSubjects, lastPerEvery: true}
-	return j.readInto(ctx, r, func(ev *runtime.Event) bool {
+	r := &reading{stream: streamName, upTo: math.MaxUint64, subjects: stateSubjects, lastPerEvery: true}
+	return j.readEvents(ctx, r, func(ev *runtime.Event) bool {
 		fn(ev)
 		return true
 	})

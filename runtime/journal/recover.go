@@ -40,11 +40,11 @@ func (j *Journal) resolve(ctx context.Context, eng *engine) error {
 	if err != nil {
 		return fmt.Errorf("reading what is stored: %w", err)
 	}
+	j.complete(last)
 	if err := eng.removeAfter(ctx, last, info.State.LastSeq); err != nil {
-		return fmt.Errorf("removing what is not whole: %w", err)
+		return fmt.Errorf("removing what is not whole: %w", eng.reason(err))
 	}
 	w.head = max(info.State.LastSeq, j.durable.Load())
-	j.complete(last)
 	return nil
 }
 

@@ -16,18 +16,17 @@ const (
 // run sends what is queued and takes the acknowledgements, until Close.
 func (j *Journal) run() {
 	defer close(j.done)
-	tick := time.NewTicker(SyncInterval)
+	tick := time.NewTicker(ackTimeout / 4)
 	defer tick.Stop()
-	marked := j.durable.Load()
 	for {
-		if j.eng == nil {
-			if !j.runDown() {
+		if j.w.blocked != nil {
+			if !j.runBlocked() {
 				return
 			}
 			continue
 		}
 		j.send()
-		if j.eng == nil {
+		if j.w.blocked != nil {
 			continue
 		}
 		select {
@@ -38,7 +37,6 @@ func (j *Journal) run() {
 			j.fail(reason)
 		case <-tick.C:
 			j.checkAcks()
-			marked = j.updateMark(marked)
 		case <-j.quit:
 			j.drain()
 			return
@@ -52,26 +50,12 @@ func (j *Journal) checkAcks() {
 	}
 }
 
-// updateMark keeps the mark's head near the journal's, without waiting for the
-// disk: see checkEpoch.
-func (j *Journal) updateMark(marked uint64) uint64 {
-	head := j.durable.Load()
-	if head == marked {
-		return marked
-	}
-	if err := (mark{Boot: j.boot, Head: head}).write(j.options.Dir, false); err != nil {
-		j.log.Debug("journal: noting the head", "error", err)
-		return marked
-	}
-	return head
-}
-
 // drain stores what is left, for closeTimeout at most, and fails the rest.
 func (j *Journal) drain() {
 	deadline := time.After(closeTimeout)
-	for j.eng != nil {
+	for j.w.blocked == nil {
 		j.send()
-		if j.eng == nil || len(j.w.groups) == 0 {
+		if j.w.blocked != nil || len(j.w.groups) == 0 {
 			break
 		}
 		select {
@@ -86,37 +70,47 @@ func (j *Journal) drain() {
 	j.failAll(ErrClosed)
 }
 
-// runDown fails what is queued while the server is down, and tries to start it
-// again. It reports false after Close.
-func (j *Journal) runDown() bool {
-	j.failAll(fmt.Errorf("%w: %w", ErrUnavailable, j.down))
-	retry := time.NewTimer(j.w.retry)
+// runBlocked fails what is queued until it is time to try again. It reports
+// false after Close.
+func (j *Journal) runBlocked() bool {
+	j.failAll(fmt.Errorf("%w: %w", ErrUnavailable, j.w.blocked))
+	retry := time.NewTimer(time.Until(j.w.retryAt))
 	defer retry.Stop()
 	select {
 	case <-j.kick:
-		return true
 	case <-j.quit:
 		j.failAll(ErrClosed)
 		return false
 	case <-retry.C:
+		if !j.w.unsound {
+			j.w.blocked = nil
+			return true
+		}
+		j.restart()
+		j.backOff()
 	}
-	j.w.retry = min(2*j.w.retry, retryMost)
-	j.restart()
 	return true
 }
 
 // fail ends a run of the server that could not store an event, or whose answer
 // can't be trusted. The next run tells what is stored: that is completed, the
-// rest fails, together with all that is queued behind it.
+// rest fails, together with all that is queued behind it. When nothing could be
+// stored since the last failure, appends fail for a while without a try: on a
+// full disk, each would have the server start again.
 func (j *Journal) fail(reason error) {
 	reason = j.eng.reason(reason)
-	j.log.Error("journal: storing events failed, starting the store again", "error", reason)
-	old := j.eng
-	j.setEngine(nil, reason)
-	old.stop()
-	j.w.retry = retryFirst
+	j.log.Error("journal: storing failed, starting the store again", "error", reason)
 	j.restart()
+	if j.w.blocked == nil && j.w.backoff > 0 {
+		j.w.blocked = reason
+	}
+	j.backOff()
 	j.failAll(fmt.Errorf("storing events: %w", reason))
+}
+
+func (j *Journal) backOff() {
+	j.w.backoff = min(max(retryFirst, 2*j.w.backoff), retryMost)
+	j.w.retryAt = time.Now().Add(j.w.backoff)
 }
 
 func (j *Journal) setEngine(eng *engine, down error) {
@@ -126,27 +120,33 @@ func (j *Journal) setEngine(eng *engine, down error) {
 }
 
 // restart starts the server again and brings its stream and the journal's
-// knowledge of it together. Until that succeeded, nothing can be appended.
+// knowledge of it together. When the stream can be read but not mended, as on a
+// full disk, the server stays for Read, and blocked says why nothing can be
+// appended.
 func (j *Journal) restart() {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	j.mu.Lock()
-	o := j.options
+	old, o := j.eng, j.options
 	j.mu.Unlock()
+	if old != nil {
+		j.setEngine(nil, errors.New("starting again"))
+		old.stop()
+	}
+	j.w.blocked, j.w.unsound = nil, false
 	eng, err := startEngine(ctx, o)
 	if err == nil {
-		if err = j.resolve(ctx, eng); err != nil {
-			err = eng.reason(err)
-			eng.stop()
-		}
+		err = j.resolve(ctx, eng)
+		j.setEngine(eng, nil)
+	} else {
+		j.setEngine(nil, err)
 	}
 	if err != nil {
-		j.log.Warn("journal: the store can't be started, trying again", "error", err)
-		j.setEngine(nil, err)
+		j.log.Warn("journal: the store is not ready, trying again", "error", err)
+		j.w.blocked, j.w.unsound = err, true
 		return
 	}
-	j.setEngine(eng, nil)
-	j.log.Info("journal: the store is back", "head", j.durable.Load())
+	j.log.Info("journal: the store is ready again", "last", j.durable.Load())
 }
 
 // failAll ends all appends that are under way or queued with err; one queued

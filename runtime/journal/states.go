@@ -97,8 +97,7 @@ func (j *Journal) saveStates(ctx context.Context, changed []runtime.StoredState,
 			return err
 		}
 	}
-	_, err = eng.js.Publish(ctx, kv.subject(upToKey), strconv.AppendUint(nil, upTo, 10))
-	return err
+	return kv.Put(ctx, upToKey, strconv.AppendUint(nil, upTo, 10))
 }
 
 func waitAcks(ctx context.Context, acks []jetstream.PubAckFuture) error {

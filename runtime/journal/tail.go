@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sort"
-	"time"
 
 	"carillon/runtime"
 )
@@ -12,9 +11,6 @@ import (
 // batchMost is how many events Tail hands over at once: enough to share the
 // cost of a call, few enough to keep the first from waiting for the last.
 const batchMost = 256
-
-// tailRetry is how long Tail waits before it reads on after an error.
-const tailRetry = 200 * time.Millisecond
 
 // A tail is one call of Tail. Its fields are guarded by Journal.mu.
 type tail struct {
@@ -36,6 +32,7 @@ func (j *Journal) show(stored []*entry) {
 	}
 	last := stored[len(stored)-1].last()
 	j.durable.Store(last)
+	j.unsynced.Store(true)
 	if len(j.tails) == 0 {
 		j.floor = last
 		j.room.Broadcast()
@@ -133,7 +130,9 @@ func (j *Journal) trim() {
 		j.usedSize -= len(ev.JSON)
 	}
 	j.floor = max(j.floor, keep)
-	j.recent = j.recent[n:]
+	if j.recent = j.recent[n:]; len(j.recent) == 0 {
+		j.recent = nil // and what it was cut from
+	}
 	j.room.Broadcast()
 }
 
@@ -143,33 +142,25 @@ func (j *Journal) catchUp(ctx context.Context, after, upTo uint64, fn func([]*ru
 	batch := make([]*runtime.Event, 0, batchMost)
 	flush := func() {
 		if len(batch) > 0 {
-			after = batch[len(batch)-1].Seq
 			fn(batch)
 			batch = make([]*runtime.Event, 0, batchMost)
 		}
 	}
-	for after < upTo {
-		err := j.readEvents(ctx, after, upTo, func(ev *runtime.Event) bool {
+	r := readRange(after, upTo)
+	for {
+		err := j.readEvents(ctx, r, func(ev *runtime.Event) bool {
 			if batch = append(batch, ev); len(batch) == batchMost {
 				flush()
 			}
 			return ctx.Err() == nil
 		})
-		flush()
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case err == nil:
-			return nil
-		case errors.Is(err, ErrClosed):
+		}
+		flush()
+		if err == nil || errors.Is(err, ErrClosed) {
 			return err
 		}
-		j.log.Warn("journal: reading for a tail, trying again", "after", after, "error", err)
-		select {
-		case <-time.After(tailRetry):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		j.log.Warn("journal: reading for a tail, going on", "after", r.after, "error", err)
 	}
-	return nil
 }

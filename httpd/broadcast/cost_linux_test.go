@@ -1,0 +1,65 @@
+package broadcast
+
+import (
+	"net"
+	goruntime "runtime"
+	"runtime/debug"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// An idle stream costs at most 1.0 KB of heap and stacks.
+func TestIdleStreamMemory(t *testing.T) {
+	n := 2000
+	if testing.Short() {
+		n = 500
+	}
+	m := openMany(t, 1, everything) // tape and pumps are there
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	clients := make([]int, 0, n) // bare descriptors, so that only the server's side counts
+	defer func() {
+		for _, fd := range clients {
+			syscall.Close(fd)
+		}
+	}()
+	before := inUse()
+	for range n {
+		near, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		far, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fd, _, err := takeDescriptor(near, 16<<10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients = append(clients, fd)
+		r := Request{Conn: far, Format: "flat", Remote: far.RemoteAddr().String(), Label: "wall", MaxAge: time.Hour}
+		if _, err := m.hub.Attach(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.hub.Streams(func(StreamInfo) {}) // they are begun
+	got := float64(inUse()-before) / float64(n)
+	t.Logf("%.0f bytes of heap and stacks per idle stream", got)
+	if got > 1024 || got < 100 {
+		t.Errorf("got %.0f bytes of heap and stacks per idle stream, want 100 to 1024", got)
+	}
+}
+
+// inUse returns what is reachable, and stacks.
+func inUse() int64 {
+	debug.FreeOSMemory()
+	debug.FreeOSMemory() // what the first one finalized
+	var ms goruntime.MemStats
+	goruntime.ReadMemStats(&ms)
+	return int64(ms.HeapAlloc + ms.StackInuse)
+}
