@@ -62,3 +62,30 @@ func TestAnyMatch(t *testing.T) {
 		}
 	}
 }
+
+// Writing an event costs no allocation, in either format, whatever the number
+// of streams.
+func TestFormatsDoNotAllocate(t *testing.T) {
+	h := startHome(t, Settings{}, nil)
+	var events []*runtime.Event
+	h.set("light.a", "on", `{"brightness":255}`)
+	h.fire("bell", `{"x":1}`)
+	err := h.server.Replay(t.Context(), 0, func(e *runtime.Event) bool {
+		events = append(events, e)
+		return true
+	})
+	if err != nil || len(events) != 2 {
+		t.Fatalf("got %d events and %v, want 2", len(events), err)
+	}
+	buf := make([]byte, 0, 4096)
+	for _, format := range formats() {
+		for _, event := range wrapEvents(events) {
+			if n := testing.AllocsPerRun(100, func() { buf = format.Append(buf[:0], event) }); n != 0 {
+				t.Errorf("format %s, event %s: got %v allocations, want 0", format.Name, event.Type, n)
+			}
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { wrapEvents(events) }); n > 2 {
+		t.Errorf("wrapping a batch: got %v allocations, want 2", n)
+	}
+}

@@ -2,7 +2,7 @@ package httpd
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"path"
 	"slices"
 	"strconv"
@@ -43,7 +43,7 @@ func (s *Server) locate(f from) (point, error) {
 		defer cancel()
 		after, err := s.SeqAt(ctx, f.at)
 		if err != nil {
-			return point{}, errors.Join(runtime.ErrJournal, err)
+			return point{}, fmt.Errorf("%w: finding the time: %w", runtime.ErrJournal, err)
 		}
 		return point{resume: true, after: min(after, s.Runtime.Head())}, nil
 	}

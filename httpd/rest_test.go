@@ -11,6 +11,72 @@ import (
 	"carillon/runtime"
 )
 
+// deepObject is nested deeper than the runtime takes.
+var deepObject = `{"a":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}`
+
+// routeCases run in their order, with the administrator's token.
+var routeCases = []struct {
+	method, path, body string
+	status             int
+	part               string
+}{
+	{"GET", "/api/", "", 200, `{"message":"API running."}`},
+	{"GET", "/api", "", 404, "did you mean /api/?"},
+	{"HEAD", "/api/", "", 200, ""},
+	{"POST", "/api/", "", 405, "GET, HEAD, OPTIONS"},
+	{"GET", "/api/config", "", 200, `"version":"1.2.3"`},
+	{"GET", "/api/components", "", 200, `["api","http","light"]`},
+	{"GET", "/api/states", "", 200, `[{"entity_id":"light.hall","state":"on"`},
+	{"GET", "/api/states/", "", 404, "did you mean /api/states?"},
+	{"GET", "/api/states/light.hall", "", 200, `"attributes":{"brightness":255}`},
+	{"GET", "/api/states/light.none", "", 404, `{"message":"Entity not found."}`},
+	{"DELETE", "/api/states/light.none", "", 404, "Entity not found."},
+	{"PUT", "/api/states/light.hall", "{}", 405, "POST, DELETE"},
+	{"POST", "/api/states/Light.Hall", `{"state":"on"}`, 400, "Invalid entity ID"},
+	{"POST", "/api/states/light.a%0d%0ab", `{"state":"on"}`, 400, "Invalid entity ID"},
+	{"POST", "/api/states/light.a%00", `{"state":"on"}`, 400, "Invalid entity ID"},
+	{"POST", "/api/states/light.new", "", 400, "the body is empty"},
+	{"POST", "/api/states/light.new", "[]", 400, "must be a JSON object"},
+	{"POST", "/api/states/light.new", "{\n  \"state\": on}", 400, "line 2, byte 12"},
+	{"POST", "/api/states/light.new", `{"state":"on"} x`, 400, "line 1, byte 16"},
+	{"POST", "/api/states/light.new", `{}`, 400, "No state specified."},
+	{"POST", "/api/states/light.new", `{"state":{}}`, 400, "a string, a number or a boolean"},
+	{"POST", "/api/states/light.new", `{"state":"on","force_update":1}`, 400, "force_update must be true or false"},
+	{"POST", "/api/states/light.new", `{"state":"on","attributes":[]}`, 400, "Attributes must be a JSON object"},
+	{"POST", "/api/states/light.new", `{"state":"on","attributes":` + deepObject + `}`, 400, "nested deeper"},
+	{"POST", "/api/states/light.new", `{"state":"` + strings.Repeat("x", 256) + `"}`, 400, "256 characters"},
+	{"GET", "/api/events", "", 200, `[]`},
+	{"POST", "/api/events/tick", "", 200, `{"message":"Event tick fired."}`},
+	{"POST", "/api/events/tick", "null", 200, `fired.`},
+	{"POST", "/api/events/tick", `{"n":1}`, 200, `fired.`},
+	{"POST", "/api/events/tick", `[1]`, 400, "should be a JSON object, not array"},
+	{"POST", "/api/events/tick", `{"n":`, 400, "should be valid JSON: line 1, byte 5"},
+	{"POST", "/api/events/a%0ab", "", 400, "event_type"},
+	{"POST", "/api/events/" + strings.Repeat("x", 65), "", 400, "1 to 64 bytes"},
+	{"POST", "/api/events/state_changed", "", 400, "can't be fired"},
+	{"GET", "/api/events/tick", "", 405, "POST, OPTIONS"},
+	{"POST", "/api/events", "", 400, "No events"},
+	{"POST", "/api/events", `{"event_type":"a"}` + "\n\n" + `{"event_type":"b","data":{"x":1}}` + "\r\n", 200, `"fired":2`},
+	{"POST", "/api/events", `{"event_type":"a"}` + "\n" + `{"event_type":}`, 400, "Line 2: byte 15"},
+	{"POST", "/api/events", `{"event_type":"a"}` + "\n\n" + `{"event_type":""}`, 400, "Line 3: event_type"},
+	{"POST", "/api/events", `{"event_type":"a"}` + "\n" + `{"event_type":"b","data":[1]}`, 400, "Line 2: Data must be a JSON object"},
+	{"POST", "/api/events", strings.Repeat(`{"event_type":"a"}`+"\n", 4), 413, "Line 4: more than 3 events"},
+	{"GET", "/api/services", "", 200, "[]"},
+	{"POST", "/api/services/light/turn_on", "{}", 400, "Unknown service: light.turn_on."},
+	{"POST", "/api/services/light", "{}", 404, "nothing at"},
+	{"POST", "/api/services/light/turn_on/x", "{}", 404, "nothing at"},
+	{"GET", "/api/scripts", "", 200, `[{"file":"hall.js"}]`},
+	{"GET", "/api/error_log", "", 200, "one line\n"},
+	{"POST", "/api/config/core/check_config", "", 200, `{"errors":null,"result":"valid"}`},
+	{"GET", "/get_sse_stats", "", 200, `"totalClients":0`},
+	{"GET", "/metrics", "", 200, "carillon_entities 1"},
+	{"GET", "/metrics", "", 200, "process_resident_memory_bytes"},
+	{"GET", "/healthz", "", 200, `{"status":"ok"}`},
+	{"GET", "/readyz", "", 200, `{"status":"ready"}`},
+	{"GET", "/", "", 200, "<title>Carillon</title>"},
+	{"GET", "/nothing/here", "", 404, `There is nothing at /nothing/here.`},
+}
+
 func TestRoutes(t *testing.T) {
 	h := startHome(t, Settings{MaxBulk: 3}, func(s *Server) {
 		s.Version = "1.2.3"
@@ -18,68 +84,7 @@ func TestRoutes(t *testing.T) {
 		s.Scripts = func() any { return []map[string]string{{"file": "hall.js"}} }
 	})
 	h.set("light.hall", "on", `{"brightness":255}`)
-	deep := `{"a":` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `}`
-	for _, c := range []struct {
-		method, path, body string
-		status             int
-		part               string
-	}{
-		{"GET", "/api/", "", 200, `{"message":"API running."}`},
-		{"GET", "/api", "", 404, "did you mean /api/?"},
-		{"HEAD", "/api/", "", 200, ""},
-		{"POST", "/api/", "", 405, "GET, HEAD, OPTIONS"},
-		{"GET", "/api/config", "", 200, `"version":"1.2.3"`},
-		{"GET", "/api/components", "", 200, `["api","http","light"]`},
-		{"GET", "/api/states", "", 200, `[{"entity_id":"light.hall","state":"on"`},
-		{"GET", "/api/states/", "", 404, "did you mean /api/states?"},
-		{"GET", "/api/states/light.hall", "", 200, `"attributes":{"brightness":255}`},
-		{"GET", "/api/states/light.none", "", 404, `{"message":"Entity not found."}`},
-		{"DELETE", "/api/states/light.none", "", 404, "Entity not found."},
-		{"PUT", "/api/states/light.hall", "{}", 405, "POST, DELETE"},
-		{"POST", "/api/states/Light.Hall", `{"state":"on"}`, 400, "Invalid entity ID"},
-		{"POST", "/api/states/light.a%0d%0ab", `{"state":"on"}`, 400, "Invalid entity ID"},
-		{"POST", "/api/states/light.a%00", `{"state":"on"}`, 400, "Invalid entity ID"},
-		{"POST", "/api/states/light.new", "", 400, "the body is empty"},
-		{"POST", "/api/states/light.new", "[]", 400, "must be a JSON object"},
-		{"POST", "/api/states/light.new", "{\n  \"state\": on}", 400, "line 2, byte 12"},
-		{"POST", "/api/states/light.new", `{"state":"on"} x`, 400, "line 1, byte 16"},
-		{"POST", "/api/states/light.new", `{}`, 400, "No state specified."},
-		{"POST", "/api/states/light.new", `{"state":{}}`, 400, "a string, a number or a boolean"},
-		{"POST", "/api/states/light.new", `{"state":"on","force_update":1}`, 400, "force_update must be true or false"},
-		{"POST", "/api/states/light.new", `{"state":"on","attributes":[]}`, 400, "Attributes must be a JSON object"},
-		{"POST", "/api/states/light.new", `{"state":"on","attributes":` + deep + `}`, 400, "nested deeper"},
-		{"POST", "/api/states/light.new", `{"state":"` + strings.Repeat("x", 256) + `"}`, 400, "256 characters"},
-		{"GET", "/api/events", "", 200, `[]`},
-		{"POST", "/api/events/tick", "", 200, `{"message":"Event tick fired."}`},
-		{"POST", "/api/events/tick", "null", 200, `fired.`},
-		{"POST", "/api/events/tick", `{"n":1}`, 200, `fired.`},
-		{"POST", "/api/events/tick", `[1]`, 400, "should be a JSON object, not array"},
-		{"POST", "/api/events/tick", `{"n":`, 400, "should be valid JSON: line 1, byte 5"},
-		{"POST", "/api/events/a%0ab", "", 400, "event_type"},
-		{"POST", "/api/events/" + strings.Repeat("x", 65), "", 400, "1 to 64 bytes"},
-		{"POST", "/api/events/state_changed", "", 400, "can't be fired"},
-		{"GET", "/api/events/tick", "", 405, "POST, OPTIONS"},
-		{"POST", "/api/events", "", 400, "No events"},
-		{"POST", "/api/events", `{"event_type":"a"}` + "\n\n" + `{"event_type":"b","data":{"x":1}}` + "\r\n", 200, `"fired":2`},
-		{"POST", "/api/events", `{"event_type":"a"}` + "\n" + `{"event_type":}`, 400, "Line 2: byte 15"},
-		{"POST", "/api/events", `{"event_type":"a"}` + "\n\n" + `{"event_type":""}`, 400, "Line 3: event_type"},
-		{"POST", "/api/events", `{"event_type":"a"}` + "\n" + `{"event_type":"b","data":[1]}`, 400, "Line 2: Data must be a JSON object"},
-		{"POST", "/api/events", strings.Repeat(`{"event_type":"a"}`+"\n", 4), 413, "Line 4: more than 3 events"},
-		{"GET", "/api/services", "", 200, "[]"},
-		{"POST", "/api/services/light/turn_on", "{}", 400, "Unknown service: light.turn_on."},
-		{"POST", "/api/services/light", "{}", 404, "nothing at"},
-		{"POST", "/api/services/light/turn_on/x", "{}", 404, "nothing at"},
-		{"GET", "/api/scripts", "", 200, `[{"file":"hall.js"}]`},
-		{"GET", "/api/error_log", "", 200, "one line\n"},
-		{"POST", "/api/config/core/check_config", "", 200, `{"errors":null,"result":"valid"}`},
-		{"GET", "/get_sse_stats", "", 200, `"totalClients":0`},
-		{"GET", "/metrics", "", 200, "carillon_entities 1"},
-		{"GET", "/metrics", "", 200, "process_resident_memory_bytes"},
-		{"GET", "/healthz", "", 200, `{"status":"ok"}`},
-		{"GET", "/readyz", "", 200, `{"status":"ready"}`},
-		{"GET", "/", "", 200, "<title>Carillon</title>"},
-		{"GET", "/nothing/here", "", 404, `There is nothing at /nothing/here.`},
-	} {
+	for _, c := range routeCases {
 		what := fmt.Sprintf("%s %.60s %.60s", c.method, c.path, c.body)
 		got := h.ask(c.method, c.path, c.body)
 		got.want(t, what, c.status, c.part)

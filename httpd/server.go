@@ -122,9 +122,6 @@ func (s *Server) now() time.Time {
 	return time.Now()
 }
 
-// Hub returns the hub that carries the streams, once Serve has begun.
-func (s *Server) Hub() *broadcast.Hub { return s.hub }
-
 // Serve answers the connections of ln, which may be a TLS listener, until
 // Shutdown or until ln fails. It can be called for several listeners at once.
 func (s *Server) Serve(ln net.Listener) error {
@@ -169,6 +166,7 @@ func (s *Server) start() error {
 		ReadTimeout:                  s.HeaderTimeout,
 		WriteTimeout:                 time.Minute,
 		IdleTimeout:                  s.IdleTimeout,
+		MaxIdleWorkerDuration:        2 * time.Second, // a burst of streams leaves as many workers
 		KeepHijackedConns:            true,
 		CloseOnShutdown:              true,
 		DisablePreParseMultipartForm: true,

@@ -17,6 +17,34 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
+// localCases are about the files that TestLocal writes.
+var localCases = []struct {
+	path   string
+	status int
+	body   string
+	kind   string
+}{
+	{"/local/sse.html", 200, "<p>hello", "text/html; charset=utf-8"},
+	{"/local/app.js", 200, "let a", "text/javascript; charset=utf-8"},
+	{"/local/sub/", 200, "<p>sub", "text/html; charset=utf-8"},
+	{"/local/sub%20dir/%C3%BC.txt", 200, "ü", "text/plain; charset=utf-8"},
+	{"/local/in.txt", 200, "0123456789", ""},
+	{"/local/sub", 302, "", ""},
+	{"/local/", 404, "no file", ""},
+	{"/local/none.html", 404, "no file none.html", ""},
+	{"/local/.hidden", 404, "no file", ""},
+	{"/local/.git/config", 404, "no file", ""},
+	{"/local/%2ehidden", 404, "no file", ""},
+	{"/local/out.txt", 404, "no file", ""},
+	{"/local/abs.txt", 404, "no file", ""},
+	{"/local/up/secret.txt", 404, "no file", ""},
+	{"/local/../secret.txt", 404, "", ""},
+	{"/local/%2e%2e/secret.txt", 404, "", ""},
+	{"/local/..%2fsecret.txt", 404, "", ""},
+	{"/local/sub/..%5c..%5csecret.txt", 404, "", ""},
+	{"/local/a%00b", 404, "", ""},
+}
+
 func TestLocal(t *testing.T) {
 	folder := t.TempDir()
 	www := filepath.Join(folder, "www")
@@ -35,32 +63,7 @@ func TestLocal(t *testing.T) {
 			t.Skipf("making links: %v", err)
 		}
 	}
-	for _, c := range []struct {
-		path   string
-		status int
-		body   string
-		kind   string
-	}{
-		{"/local/sse.html", 200, "<p>hello", "text/html; charset=utf-8"},
-		{"/local/app.js", 200, "let a", "text/javascript; charset=utf-8"},
-		{"/local/sub/", 200, "<p>sub", "text/html; charset=utf-8"},
-		{"/local/sub%20dir/%C3%BC.txt", 200, "ü", "text/plain; charset=utf-8"},
-		{"/local/in.txt", 200, "0123456789", ""},
-		{"/local/sub", 302, "", ""},
-		{"/local/", 404, "no file", ""},
-		{"/local/none.html", 404, "no file none.html", ""},
-		{"/local/.hidden", 404, "no file", ""},
-		{"/local/.git/config", 404, "no file", ""},
-		{"/local/%2ehidden", 404, "no file", ""},
-		{"/local/out.txt", 404, "no file", ""},
-		{"/local/abs.txt", 404, "no file", ""},
-		{"/local/up/secret.txt", 404, "no file", ""},
-		{"/local/../secret.txt", 404, "", ""},
-		{"/local/%2e%2e/secret.txt", 404, "", ""},
-		{"/local/..%2fsecret.txt", 404, "", ""},
-		{"/local/sub/..%5c..%5csecret.txt", 404, "", ""},
-		{"/local/a%00b", 404, "", ""},
-	} {
+	for _, c := range localCases {
 		got := h.askBare("GET", c.path, "")
 		got.want(t, c.path, c.status, c.body)
 		if c.kind != "" && got.header.Get("Content-Type") != c.kind {

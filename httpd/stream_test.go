@@ -1,10 +1,13 @@
 package httpd
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -215,31 +218,49 @@ func TestSnapshotInsteadOfLostEvents(t *testing.T) {
 // exactly what happened: no change is missing, none comes twice.
 func TestSnapshotIsCutExactly(t *testing.T) {
 	h := startHome(t, Settings{}, nil)
-	const entities, changes, readers = 8, 60, 6
+	const entities, readers = 4, 30
 	var writing, reading sync.WaitGroup
+	opened := make(chan struct{})
 	for e := range entities {
-		writing.Go(func() {
-			for n := range changes {
-				change := runtime.Change{EntityID: fmt.Sprintf("sensor.e%d", e), State: fmt.Sprint(n + 1)}
-				if _, err := h.runtime.Set(t.Context(), change); err != nil {
-					t.Error(err)
-				}
-			}
-		})
+		writing.Go(func() { count(t, h.runtime, fmt.Sprintf("sensor.e%d", e), time.Millisecond, opened) })
 	}
+	h.waitFor("changes", func() bool { return h.runtime.Head() > 10 })
 	for range readers {
-		h.waitFor("a change", func() bool { return h.runtime.Head() > 10 })
 		stream := h.open("/api/stream?snapshot=1&entity_id=sensor.*")
-		reading.Go(func() { checkContinuous(t, stream, entities, changes) })
+		reading.Go(func() { checkContinuous(t, stream, entities) })
 	}
+	close(opened)
 	writing.Wait()
 	reading.Wait()
 }
 
-func checkContinuous(t *testing.T, stream *streamClient, entities, changes int) {
+// count sets an entity to 1, 2, 3 and so on, and to "end" when stop is closed.
+func count(t *testing.T, r *runtime.Runtime, id string, pause time.Duration, stop <-chan struct{}) {
+	for n := 1; ; n++ {
+		if pause > 0 {
+			<-time.After(pause)
+		}
+		change := runtime.Change{EntityID: id, State: fmt.Sprint(n)}
+		select {
+		case <-stop:
+			change.State = "end"
+		default:
+		}
+		if _, err := r.Set(t.Context(), change); err != nil {
+			t.Error(err)
+			return
+		}
+		if change.State == "end" {
+			return
+		}
+	}
+}
+
+// checkContinuous reads until each entity has come to its end.
+func checkContinuous(t *testing.T, stream *streamClient, entities int) {
 	last := map[string]int{}
-	complete, cut := 0, false
-	for complete < entities {
+	cut := false
+	for ended := 0; ended < entities; {
 		var f frame
 		select {
 		case f = <-stream.frames:
@@ -253,7 +274,6 @@ func checkContinuous(t *testing.T, stream *streamClient, entities, changes int) 
 		}
 		var event struct {
 			Data struct {
-				Old *runtime.State `json:"old_state"`
 				New *runtime.State `json:"new_state"`
 			} `json:"data"`
 		}
@@ -261,19 +281,69 @@ func checkContinuous(t *testing.T, stream *streamClient, entities, changes int) 
 			t.Error(err)
 			return
 		}
-		var n int
-		if _, err := fmt.Sscan(event.Data.New.State, &n); err != nil {
-			t.Error(err)
-			return
-		}
 		id := event.Data.New.EntityID
-		if cut && n != last[id]+1 {
-			t.Errorf("%s: got %d behind %d", id, n, last[id])
+		if event.Data.New.State == "end" {
+			ended++
+			continue
+		}
+		n, err := strconv.Atoi(event.Data.New.State)
+		if err != nil || cut && n != last[id]+1 {
+			t.Errorf("%s: got %s behind %d", id, event.Data.New.State, last[id])
 			return
 		}
-		if last[id] = n; n == changes {
-			complete++
+		last[id] = n
+	}
+}
+
+// The states in a prologue are those of the event whose id it gives, however
+// fast they change meanwhile.
+func TestPrologueIsCutExactly(t *testing.T) {
+	h := startHome(t, Settings{}, nil)
+	var writing sync.WaitGroup
+	done := make(chan struct{})
+	for e := range 3 {
+		writing.Go(func() { count(t, h.runtime, fmt.Sprintf("sensor.e%d", e), 0, done) })
+	}
+	type cut struct {
+		seq    uint64
+		states map[string]string
+	}
+	var cuts []cut
+	for range 8000 {
+		o := &opening{query: query{format: formatFlat, snapshot: true}}
+		b, seq, _ := h.server.prologue(o)
+		c := cut{seq, map[string]string{}}
+		reader := sse.Reader{On: func(f sse.Frame) {
+			var m struct {
+				Type, State string
+				EntityID    string `json:"entity_id"`
+			}
+			if f.Kind == sse.Message && json.Unmarshal(f.Data, &m) == nil && m.Type == runtime.StateChanged {
+				c.states[m.EntityID] = m.State
+			}
+		}}
+		if _, err := reader.Write(b[bytes.Index(b, []byte("\r\n\r\n"))+4:]); err != nil {
+			t.Fatal(err)
 		}
+		cuts = append(cuts, c)
+	}
+	close(done)
+	writing.Wait()
+	states, next := map[string]string{}, 0
+	check := func(before uint64) {
+		for ; next < len(cuts) && cuts[next].seq < before; next++ {
+			if !maps.Equal(cuts[next].states, states) {
+				t.Fatalf("at %d: got %v, want %v", cuts[next].seq, cuts[next].states, states)
+			}
+		}
+	}
+	err := h.server.Replay(t.Context(), 0, func(e *runtime.Event) bool {
+		check(e.Seq)
+		states[e.EntityID] = e.New().State
+		return true
+	})
+	if check(h.runtime.Head() + 1); err != nil || next != len(cuts) {
+		t.Errorf("compared %d of %d prologues: %v", next, len(cuts), err)
 	}
 }
 
