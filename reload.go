@@ -27,7 +27,7 @@ type reloader struct {
 func (h *served) watchConfig(ctx context.Context) error {
 	h.config.folder = watch.Folder{
 		Dir: h.dir, Flat: true, Log: h.log.Logger,
-		Match:    func(rel string) bool { return rel == configFile },
+		Match: func(rel string) bool { return rel == configFile },
 		OnChange: func(changes []watch.Change) {
 			for _, change := range changes {
 				h.reload(ctx, change)
@@ -131,6 +131,8 @@ func httpSettings(c *config.Config, keys []httpd.JWTKey) httpd.Settings {
 		Origins:              c.Server.CORS.Origins,
 		LockoutAfter:         c.Auth.Lockout.Failures,
 		LockoutWindow:        c.Auth.Lockout.Window,
+		LockoutTime:          c.Auth.Lockout.Duration,
+		MaxNames:             c.Limits.SelectionItems,
 		JWTKeys:              keys,
 		JWTIssuer:            c.Auth.JWT.Issuer,
 		JWTAudience:          c.Auth.JWT.Audience,

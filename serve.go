@@ -141,7 +141,7 @@ func (h *served) openFront(c *config.Config) error {
 		CheckConfig:   func() error { _, err := readConfig(h.dir); return err },
 		Ready:         h.ready,
 		Log:           h.log.Logger,
-		HeaderTimeout: c.Limits.HeaderTimeout,
+		HeaderTimeout: c.Server.HeaderTimeout,
 	}
 	return h.apply(c)
 }

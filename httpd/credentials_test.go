@@ -126,7 +126,7 @@ func (c *testClock) advance(d time.Duration) { c.offset.Add(int64(d)) }
 
 func TestLockout(t *testing.T) {
 	clock := &testClock{}
-	h := startHome(t, Settings{LockoutAfter: 3, LockoutWindow: time.Minute}, func(s *Server) { s.Now = clock.now })
+	h := startHome(t, Settings{LockoutAfter: 3, LockoutWindow: time.Minute, LockoutTime: time.Minute}, func(s *Server) { s.Now = clock.now })
 	for range 5 {
 		h.askBare("GET", "/api/", "").want(t, "no credential", 401, "no credential")
 	}

@@ -43,26 +43,6 @@ func TestFlat(t *testing.T) {
 	}
 }
 
-func TestAnyMatch(t *testing.T) {
-	for _, c := range []struct {
-		pattern, name string
-		want          bool
-	}{
-		{"light.hall", "light.hall", true},
-		{"light.*", "light.hall", true},
-		{"*.hall", "light.hall", true},
-		{"l*t.h*l", "light.hall", true},
-		{"light.*", "switch.hall", false},
-		{"light.hall", "light.hall2", false},
-		{"[a-z]*", "light.hall", false},
-		{"state*", "state_changed", true},
-	} {
-		if got := anyMatch([]string{"x", c.pattern}, c.name); got != c.want {
-			t.Errorf("%s for %s: got %v, want %v", c.pattern, c.name, got, c.want)
-		}
-	}
-}
-
 // Writing an event costs no allocation, in either format, whatever the number
 // of streams.
 func TestFormatsDoNotAllocate(t *testing.T) {

@@ -39,8 +39,7 @@ func (l *lockouts) lockedFor(address netip.Addr, now time.Time, s *Settings) tim
 	return max(f.until.Sub(now), 0)
 }
 
-// fail counts one wrong credential. The failure that reaches the limit starts
-// the window anew: that is how long the lock lasts.
+// fail counts one wrong credential. The one that reaches the limit locks.
 func (l *lockouts) fail(address netip.Addr, now time.Time, s *Settings) {
 	if s.LockoutAfter < 0 {
 		return
@@ -61,7 +60,7 @@ func (l *lockouts) fail(address netip.Addr, now time.Time, s *Settings) {
 	}
 	f.count++
 	if f.count == s.LockoutAfter {
-		f.until = now.Add(s.LockoutWindow)
+		f.until = now.Add(s.LockoutTime)
 	}
 }
 

@@ -3,8 +3,6 @@ package httpd
 import (
 	"context"
 	"fmt"
-	"path"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -105,12 +103,9 @@ func (o *opening) appendGreeting(b []byte, now time.Time) []byte {
 
 // appendSnapshot appends a frame for each state that the selection takes.
 func (o *opening) appendSnapshot(b []byte, states []*runtime.State) []byte {
-	if !anyMatch(o.selection.Types, runtime.StateChanged) {
-		return b
-	}
 	var payload []byte
 	for _, state := range states {
-		if !anyMatch(o.selection.Entities, state.EntityID) || !anyMatch(o.selection.Domains, runtime.Domain(state.EntityID)) {
+		if !o.selection.Matches(runtime.StateChanged, runtime.Domain(state.EntityID), state.EntityID) {
 			continue
 		}
 		if o.format == formatHA {
@@ -121,21 +116,6 @@ func (o *opening) appendSnapshot(b []byte, states []*runtime.State) []byte {
 		b = sse.AppendEvent(b, "", "", payload)
 	}
 	return b
-}
-
-// anyMatch reports whether name matches one of the names, or there are none. A
-// '*' is any run of characters, as it is for package path in names like these.
-func anyMatch(names []string, name string) bool {
-	return len(names) == 0 || slices.ContainsFunc(names, func(pattern string) bool {
-		if !strings.Contains(pattern, "*") {
-			return pattern == name
-		}
-		if strings.ContainsAny(pattern, `?[\`) {
-			return false // an event type's own characters, which path would not take as they are
-		}
-		ok, err := path.Match(pattern, name)
-		return ok && err == nil
-	})
 }
 
 func appendGap(b []byte, first, last uint64) []byte {

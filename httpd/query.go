@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// maxNames bounds the names of one parameter; longer lists want a wildcard.
+	// maxNames bounds the names of a stream unless the settings say otherwise;
+	// longer lists want a wildcard.
 	maxNames = 1000
 	// maxPatterns bounds those of them with a '*', which cost time per event.
 	maxPatterns = 64
@@ -60,7 +61,7 @@ type params map[string][]string
 
 // readQuery reads what a stream asks for from the address, the body of a POST,
 // and the header Last-Event-ID.
-func readQuery(c *call) (query, error) {
+func readQuery(c *call, most int) (query, error) {
 	p := params{}
 	for key, value := range c.QueryArgs().All() {
 		p.add(string(key), string(value))
@@ -70,7 +71,7 @@ func readQuery(c *call) (query, error) {
 			return query{}, err
 		}
 	}
-	return p.query(string(c.Request.Header.Peek("Last-Event-ID")))
+	return p.query(string(c.Request.Header.Peek("Last-Event-ID")), most)
 }
 
 func (p params) add(key, value string) { p[key] = append(p[key], value) }
@@ -139,15 +140,8 @@ func malformed(param, format string, args ...any) *refusal {
 
 // query reads the parameters that streams know; all others are ignored, since
 // clients send odd ones.
-func (p params) query(lastEventID string) (q query, err error) {
-	types := slices.Concat(p["type"], p["events"], p["restrict"])
-	if q.selection.Types, err = names("type", types, checkType); err != nil {
-		return q, err
-	}
-	if q.selection.Domains, err = names("domain", p["domain"], checkDomain); err != nil {
-		return q, err
-	}
-	if q.selection.Entities, err = names("entity_id", p["entity_id"], checkEntity); err != nil {
+func (p params) query(lastEventID string, most int) (q query, err error) {
+	if q.selection, err = p.selection(most); err != nil {
 		return q, err
 	}
 	if q.padding, _, err = p.flag("padding"); err != nil {
@@ -164,6 +158,21 @@ func (p params) query(lastEventID string) (q query, err error) {
 	}
 	q.snapshot, q.refrain, err = p.flag("snapshot")
 	return q, err
+}
+
+// selection reads what events the stream is for: at most so many names.
+func (p params) selection(most int) (sel broadcast.Selection, err error) {
+	types := slices.Concat(p["type"], p["events"], p["restrict"])
+	if sel.Types, err = names("type", types, most, checkType); err != nil {
+		return sel, err
+	}
+	most -= len(sel.Types)
+	if sel.Domains, err = names("domain", p["domain"], most, checkDomain); err != nil {
+		return sel, err
+	}
+	most -= len(sel.Domains)
+	sel.Entities, err = names("entity_id", p["entity_id"], most, checkEntity)
+	return sel, err
 }
 
 func (p params) first(key string) string {
@@ -241,9 +250,9 @@ func parseTime(text string) (time.Time, bool) {
 	return time.Unix(int64(whole), int64(part*1e9)).UTC(), true
 }
 
-// names splits comma lists and returns the names sorted, each once. None
-// stands for everything, and so does a lone '*'.
-func names(param string, lists []string, check func(string) string) ([]string, error) {
+// names splits comma lists and returns the names sorted, each once, if they are
+// not more than most. None stands for everything, and so does a lone '*'.
+func names(param string, lists []string, most int, check func(string) string) ([]string, error) {
 	var out []string
 	patterns := 0
 	for _, list := range lists {
@@ -257,8 +266,8 @@ func names(param string, lists []string, check func(string) string) ([]string, e
 			if wrong := check(name); wrong != "" {
 				return nil, malformed(param, "has %.300q, which %s", name, wrong)
 			}
-			if len(out) == maxNames {
-				return nil, malformed(param, "has more than %d names", maxNames)
+			if len(out) >= most {
+				return nil, malformed(param, "has too many names: a stream may name so many types, domains and entities together; a * can stand for several")
 			}
 			out = append(out, simplify(param, name))
 		}

@@ -19,6 +19,9 @@ type Settings struct {
 	// MaxStreamsPerAddress bounds the open streams of one client address.
 	// Default: MaxStreams, for a home's proxy is one address.
 	MaxStreamsPerAddress int
+	// MaxNames bounds the types, domains and entities that one stream may ask
+	// for, together. Default: 1000.
+	MaxNames int
 	// MaxAge ends every stream after this time on a frame boundary; a stream
 	// may ask for less with max_age. Default: never.
 	MaxAge time.Duration
@@ -32,11 +35,13 @@ type Settings struct {
 	Origins []string
 
 	// LockoutAfter is how many wrong credentials from one address within
-	// LockoutWindow lock the address out for LockoutWindow. Negative: never.
+	// LockoutWindow lock the address out for LockoutTime. Negative: never.
 	// Default: 10.
 	LockoutAfter int
 	// LockoutWindow is the time after which failures are forgotten. Default: 5 min.
 	LockoutWindow time.Duration
+	// LockoutTime is how long an address stays locked out. Default: 5 min.
+	LockoutTime time.Duration
 
 	// JWTKeys verify JSON Web Tokens. None: only the administrator's token is valid.
 	JWTKeys []JWTKey
@@ -54,6 +59,8 @@ func (s Settings) withDefaults() *Settings {
 	setDefault(&s.Retry, 2*time.Second)
 	setDefault(&s.LockoutAfter, 10)
 	setDefault(&s.LockoutWindow, 5*time.Minute)
+	setDefault(&s.LockoutTime, 5*time.Minute)
+	setDefault(&s.MaxNames, maxNames)
 	return &s
 }
 

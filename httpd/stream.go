@@ -42,7 +42,7 @@ type opening struct {
 
 // openStream checks what the client asks for and takes its connection over.
 func (s *Server) openStream(c *call, format string) error {
-	q, err := readQuery(c)
+	q, err := readQuery(c, s.settings().MaxNames)
 	if err != nil {
 		return err
 	}

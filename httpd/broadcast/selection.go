@@ -48,8 +48,12 @@ func (s *Selection) key() string {
 	return fmt.Sprintf("%q %q %q", s.Types, s.Domains, s.Entities)
 }
 
-func (s *Selection) matches(ev *Event) bool {
-	return matchAny(s.Entities, ev.EntityID) && matchAny(s.Domains, ev.Domain) && matchAny(s.Types, ev.Type)
+func (s *Selection) matches(ev *Event) bool { return s.Matches(ev.Type, ev.Domain, ev.EntityID) }
+
+// Matches reports whether the selection takes an event of this type that
+// concerns this domain and entity, which may be empty.
+func (s *Selection) Matches(typ, domain, entityID string) bool {
+	return matchAny(s.Entities, entityID) && matchAny(s.Domains, domain) && matchAny(s.Types, typ)
 }
 
 func matchAny(patterns []string, name string) bool {

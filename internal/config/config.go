@@ -29,10 +29,11 @@ type Config struct {
 
 // Server is where and how the HTTP server listens.
 type Server struct {
-	Listen string // host:port; an empty host is every address, port 0 a free one
-	TLS    TLS
-	CORS   CORS
-	Drain  time.Duration // how long streams may take to end at shutdown
+	Listen        string // host:port; an empty host is every address, port 0 a free one
+	TLS           TLS
+	CORS          CORS
+	HeaderTimeout time.Duration // for a client to send the head of a request
+	Drain         time.Duration // how long streams may take to end at shutdown
 }
 
 // TLS names the PEM files for HTTPS: both, or none for plain HTTP.
@@ -72,8 +73,7 @@ type Limits struct {
 	Body              int64 // bytes of a request body
 	Streams           int   // open streams; 0 = what file descriptors allow
 	StreamsPerAddress int   // open streams from one address; 0 = no limit
-	HeaderTimeout     time.Duration
-	SelectionItems    int // names in one stream's selection
+	SelectionItems    int   // names in one stream's selection
 }
 
 // Stream is about event streams.
@@ -126,14 +126,14 @@ type Log struct {
 func Default() *Config {
 	const day = 24 * time.Hour
 	return &Config{
-		Server: Server{Listen: "127.0.0.1:8123", Drain: 2 * time.Second},
+		Server: Server{Listen: "127.0.0.1:8123", HeaderTimeout: 10 * time.Second, Drain: 2 * time.Second},
 		Auth:   Auth{Lockout: Lockout{Failures: 10, Window: time.Minute, Duration: time.Minute}},
-		Limits: Limits{Body: 1 << 20, HeaderTimeout: 10 * time.Second, SelectionItems: 256},
+		Limits: Limits{Body: 1 << 20, SelectionItems: 256},
 		Stream: Stream{
 			Tape: 8 << 20, SendBuffer: 16 << 10,
 			Beat: 15 * time.Second, Retry: 2 * time.Second,
 		},
-		Journal: Journal{MaxAge: 30 * day, MaxBytes: 4 << 30},
+		Journal: Journal{MaxAge: 30 * day, MaxBytes: 1 << 30},
 		Scripts: Scripts{Grace: 10 * time.Minute, Timeout: time.Second},
 		Log:     Log{Level: slog.LevelInfo, Format: "text"},
 	}

@@ -21,6 +21,7 @@ server:
       - http://localhost:3000   # with a comment
       - capacitor://localhost
       - http://[::1]:80
+  header_timeout: 2500ms
   drain: 0
 auth:
   lockout: {failures: 0, window: 1h30m, duration: 1.5h}
@@ -33,7 +34,6 @@ limits:
   body: 64KB
   streams: 20000
   streams_per_address: 50
-  header_timeout: 2500ms
   selection_items: 1
 stream:
   tape: 1.5 GiB
@@ -43,7 +43,7 @@ stream:
   max_age: 1m
 journal:
   max_age: 2w1d12h
-  max_bytes: 1gib
+  max_bytes: 2gib
 scripts:
   grace: 1d
   timeout: 50ms
@@ -60,12 +60,12 @@ log:
 func fullConfig() *Config {
 	return &Config{
 		Server: Server{Listen: "[::]:443", TLS: TLS{"tls/cert.pem", "tls/key.pem"},
-			CORS: CORS{[]string{"https://dash.example.com", "http://localhost:3000", "capacitor://localhost", "http://[::1]"}}},
+			CORS: CORS{[]string{"https://dash.example.com", "http://localhost:3000", "capacitor://localhost", "http://[::1]"}}, HeaderTimeout: 2500 * time.Millisecond},
 		Auth: Auth{Lockout{0, 90 * time.Minute, 90 * time.Minute},
 			JWT{"secret", []string{"a.pem", "/etc/b.pem"}, "https://login.example.com/: #1", "42"}},
-		Limits:  Limits{64000, 20000, 50, 2500 * time.Millisecond, 1},
+		Limits:  Limits{64000, 20000, 50, 1},
 		Stream:  Stream{3 << 29, 65536, 5 * time.Second, 500 * time.Millisecond, time.Minute},
-		Journal: Journal{15*day + 12*time.Hour, 1 << 30},
+		Journal: Journal{15*day + 12*time.Hour, 2 << 30},
 		Scripts: Scripts{day, 50 * time.Millisecond, map[string]Permission{
 			"lights/*.js": {[]string{"/proc/uptime", "/proc/loadavg"}},
 			"hall.ts":     {[]string{"/etc/hostname", "/proc/uptime"}},
@@ -166,7 +166,7 @@ func TestDiff(t *testing.T) {
 
 // What the product promises to change without a restart.
 func TestLiveKeys(t *testing.T) {
-	live := []string{"limits.body", "limits.streams", "limits.streams_per_address", "limits.header_timeout", "limits.selection_items",
+	live := []string{"limits.body", "limits.streams", "limits.streams_per_address", "limits.selection_items",
 		"server.cors.origins", "journal.max_age", "journal.max_bytes", "scripts.permissions", "log.level"}
 	for _, k := range live {
 		if lookup(k) == nil {
@@ -176,7 +176,7 @@ func TestLiveKeys(t *testing.T) {
 	if got := NeedsRestart(live); len(got) != 0 {
 		t.Errorf("got %v for the next start, want none", got)
 	}
-	restart := []string{"server.listen", "server.tls.cert", "server.tls.key", "stream.tape", "stream.send_buffer"}
+	restart := []string{"server.listen", "server.tls.cert", "server.tls.key", "server.header_timeout", "stream.tape", "stream.send_buffer"}
 	if got := NeedsRestart(restart); !slices.Equal(got, restart) {
 		t.Errorf("got %v for the next start, want %v", got, restart)
 	}

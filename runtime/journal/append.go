@@ -134,13 +134,17 @@ func (j *Journal) take() bool {
 // send publishes what was queued, as far as the window allows.
 func (j *Journal) send() {
 	w := j.w
+	if err := j.refusal(); err != nil {
+		j.failAll(err)
+		return
+	}
 	for w.events < window && w.size < windowSize && j.take() {
 		if e := w.taken[0]; e.bad != nil {
 			if len(w.groups) > 0 {
 				return // first what is before it
 			}
 			j.failAll(e.bad)
-			continue
+			return
 		}
 		if err := j.sendGroup(); err != nil {
 			j.fail(err)

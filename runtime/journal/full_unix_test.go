@@ -73,6 +73,9 @@ func fillUp(dir string) error {
 			failed++
 		}
 	}
+	if _, err := appendOne(j); err == nil {
+		return errors.New("an append was stored before Recover")
+	}
 	if stored == 0 || failed == 0 {
 		return fmt.Errorf("%d appends stored, %d failed, want some of both", stored, failed)
 	}
@@ -87,9 +90,18 @@ func fillUp(dir string) error {
 			return a.err
 		}
 		<-time.After(5 * time.Millisecond)
+		j.Recover()
 		add(1, 1)
 	}
 	return checkStored(j, stored*3+1, stored*3)
+}
+
+// appendOne appends an event and waits for the answer.
+func appendOne(j *Journal) (last uint64, err error) {
+	done := make(chan struct{})
+	j.Append(events(9, 1), func(l uint64, e error) { last, err = l, e; close(done) })
+	<-done
+	return last, err
 }
 
 func checkStored(j *Journal, want, whole int) error {

@@ -55,6 +55,7 @@ type Journal struct {
 	options  Options          // what the stream shall be like
 	eng      *engine          // nil while the server is down
 	down     error            // why eng is nil
+	refused  error            // why Append fails, until Recover
 	queue    []*entry         // appended, not yet taken by run
 	used     int              // events queued, under way, or kept for a Tail
 	usedSize int              // their JSON, in bytes

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"carillon/runtime"
+	"carillon/runtime/runtimetest"
 )
 
 // testWriter sends log lines to the test.
@@ -55,7 +56,8 @@ func events(from, n int) []*runtime.Event {
 	return evs
 }
 
-// appendWait appends and waits for the answer.
+// appendWait recovers from an append that failed before, if one did, appends
+// and waits for the answer. No other append may be under way that could fail.
 func appendWait(t testing.TB, j *Journal, evs ...*runtime.Event) (uint64, error) {
 	t.Helper()
 	type answer struct {
@@ -63,6 +65,7 @@ func appendWait(t testing.TB, j *Journal, evs ...*runtime.Event) (uint64, error)
 		err  error
 	}
 	answers := make(chan answer, 1)
+	j.Recover()
 	j.Append(evs, func(last uint64, err error) { answers <- answer{last, err} })
 	select {
 	case a := <-answers:
@@ -358,4 +361,9 @@ func FuzzRecord(f *testing.F) {
 			t.Errorf("got %q %q, want %q %q", got.EntityID, got.Domain, id, e.Domain)
 		}
 	})
+}
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	runtimetest.TestJournal(t, open(t, Options{}))
 }

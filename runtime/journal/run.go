@@ -149,33 +149,45 @@ func (j *Journal) restart() {
 	j.log.Info("journal: the store is ready again", "last", j.durable.Load())
 }
 
-// failAll ends all appends that are under way or queued with err; one queued
-// after the last of their dones finds nothing left of them.
+// failAll ends all appends that are under way or queued with err, and makes
+// those to come fail too, until Recover.
 func (j *Journal) failAll(err error) {
 	w := j.w
 	w.groups, w.events, w.size = nil, 0, 0
-	for {
-		failed := w.pending
-		for _, e := range w.taken {
-			if e.sent == 0 { // else it is pending too
-				failed = append(failed, e)
-			}
-		}
-		w.pending, w.taken = nil, nil
-		j.mu.Lock()
-		failed = append(failed, j.queue...)
-		j.queue = nil
-		for _, e := range failed {
-			j.used -= len(e.events)
-			j.usedSize -= e.size
-		}
-		j.room.Broadcast()
-		j.mu.Unlock()
-		if len(failed) == 0 {
-			return
-		}
-		for _, e := range failed {
-			e.done(0, err)
+	failed := w.pending
+	for _, e := range w.taken {
+		if e.sent == 0 { // else it is pending too
+			failed = append(failed, e)
 		}
 	}
+	w.pending, w.taken = nil, nil
+	j.mu.Lock()
+	failed = append(failed, j.queue...)
+	j.queue = nil
+	if len(failed) > 0 {
+		j.refused = err
+	}
+	for _, e := range failed {
+		j.used -= len(e.events)
+		j.usedSize -= e.size
+	}
+	j.room.Broadcast()
+	j.mu.Unlock()
+	for _, e := range failed {
+		e.done(0, err)
+	}
+}
+
+// Recover implements runtime.Journal.
+func (j *Journal) Recover() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.refused = nil
+}
+
+// refusal returns the error of the append that failed, until Recover.
+func (j *Journal) refusal() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.refused
 }
