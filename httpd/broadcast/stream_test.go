@@ -204,6 +204,60 @@ func TestAgedOutIsTold(t *testing.T) {
 	})
 }
 
+// The journal forgets while it is read.
+func TestAgeingDuringAReplayIsTold(t *testing.T) {
+	w := newWorld(t, func(c *Config) {
+		c.Replay = func(_ context.Context, after uint64, fn func(*Event) bool) error {
+			for _, seq := range []uint64{4, 5, 9, 10} {
+				if seq > after && !fn(&Event{Seq: seq}) {
+					break
+				}
+			}
+			return nil
+		}
+	})
+	w.store(10, func(uint64) Event { return Event{} })
+	w.hub.Publish([]*Event{{Seq: 10}})
+	reads := 0
+	w.hub.cfg.First = func() uint64 { // 8 is not in the journal, and never was
+		if reads++; reads == 1 {
+			return 4
+		}
+		return 8
+	}
+	c := w.open(Request{After: 3, Resume: true})
+	c.readTo(10)
+	if got, want := c.seqs(), []uint64{4, 5, 9, 10}; !slices.Equal(got, want) {
+		t.Errorf("got events %v, want %v", got, want)
+	}
+	if got, want := c.named("gap"), []string{`{"from":6,"to":7,"reason":"aged_out"}`}; !slices.Equal(got, want) {
+		t.Errorf("got gaps %q, want %q", got, want)
+	}
+}
+
+// Two streams of a feed stand at one place; between their turns the tape moves
+// on by events that the feed does not want.
+func TestGatheredBytesAreNotUsedOnceOverwritten(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.portable, c.TapeBytes = true, 2<<10 })
+	w.open(Request{Selection: Selection{Types: []string{"wanted"}}})
+	f := w.hub.channels["flat"].feeds[(&Selection{Types: []string{"wanted"}}).key()]
+	w.publish(1, func(uint64) Event { return Event{Type: "wanted"} })
+	g := gather{limit: maxSend}
+	if got := g.fill(f, 0); got != supplied {
+		t.Fatalf("got %v, want the event", got)
+	}
+	if got := g.fill(f, 0); got != supplied {
+		t.Fatalf("got %v the second time, want the event", got)
+	}
+	w.publish(100, plain)
+	if got := g.fill(f, 0); got != lost {
+		t.Errorf("got %v after the tape went round, want it lost", got)
+	}
+	if got := (&gather{limit: maxSend}).fill(f, 0); got != lost {
+		t.Errorf("got %v without a gather to reuse, want it lost", got)
+	}
+}
+
 func TestBrokenJournalEndsReplays(t *testing.T) {
 	bothPumps(t, func(t *testing.T, p bool) {
 		w := newWorld(t, portable(p))
