@@ -73,13 +73,13 @@ type Hub struct {
 
 	head  atomic.Uint64 // sequence of the last event that is on every tape and feed
 	clock atomic.Uint32 // seconds since birth, moved by ticks
-	idle  atomic.Bool   // a feed lost its last stream
+	idle  atomic.Bool   // a feed lost its last stream; the next tick removes it
 
 	mu sync.Mutex
 	// Guarded by mu.
 	channels map[string]*channel
 	closed   bool
-	turn     int
+	lastPump int
 	beaten   time.Time
 }
 
@@ -179,7 +179,6 @@ func (h *Hub) Publish(events []*Event) {
 		h.head.Store(ev.Seq)
 		h.met.published.Inc()
 	}
-	h.reap()
 	h.wake()
 }
 
@@ -256,8 +255,8 @@ func (h *Hub) place(s *Stream, conn net.Conn) (int, error) {
 		}
 		if ok {
 			s.fd = int32(fd)
-			h.turn = (h.turn + 1) % last
-			return h.turn, nil
+			h.lastPump = (h.lastPump + 1) % last
+			return h.lastPump, nil
 		}
 	}
 	s.line = newLine(conn)

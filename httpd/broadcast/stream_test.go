@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"net"
 	"net/http/httptest"
+	goruntime "runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"carillon/internal/sse"
 )
 
 func portable(on bool) func(*Config) { return func(c *Config) { c.portable = on } }
@@ -513,9 +517,50 @@ func TestFeedsGoWithTheirLastStream(t *testing.T) {
 		c.conn.Close()
 		c.reason()
 	}
-	w.publish(1, plain)
+	w.pass(0)
 	ch := w.hub.channels["flat"]
 	if n := w.hub.Stats().Feeds; n != 0 || len(ch.index.byName) != 0 || len(ch.index.scan) != 0 {
 		t.Errorf("got %d feeds, index %v, want none", n, ch.index)
 	}
+}
+
+// Clients come, go and resume while events and ageing go on; none misses,
+// repeats or swaps anything over all its connections.
+func TestChurn(t *testing.T) {
+	bothPumps(t, func(t *testing.T, p bool) {
+		w := newWorld(t, func(c *Config) {
+			c.portable, c.TapeBytes, c.manual, c.BeatEvery = p, 8<<10, false, 100*time.Millisecond
+		})
+		selections := []Selection{{}, {Domains: []string{"light"}}, {Entities: []string{"*.room_2"}}, {Types: []string{"service_called"}}}
+		stop := make(chan struct{})
+		var publisher, clients sync.WaitGroup
+		publisher.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					w.publish(3, mixed)
+					goruntime.Gosched()
+				}
+			}
+		})
+		for i := range 8 {
+			clients.Go(func() {
+				sel, after := selections[i%len(selections)], uint64(0)
+				for range 25 {
+					c := w.open(Request{Selection: sel, After: after, Resume: true})
+					c.readTo(after + 30)
+					_, reached, _ := sse.ParseID(c.id)
+					c.expect(sel, after, reached)
+					after = reached
+					c.conn.Close()
+				}
+			})
+		}
+		clients.Wait()
+		close(stop)
+		publisher.Wait()
+		until(t, "all streams to be gone", func() bool { return w.hub.Stats().Streams == 0 })
+	})
 }
