@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	goruntime "runtime"
 	"slices"
 	"sync"
@@ -73,13 +72,13 @@ type Hub struct {
 
 	head  atomic.Uint64 // sequence of the last event that is on every tape and feed
 	clock atomic.Uint32 // seconds since birth, moved by ticks
-	idle  atomic.Bool   // a feed lost its last stream
+	idle  atomic.Bool   // a feed lost its last stream; the next tick removes it
 
 	mu sync.Mutex
 	// Guarded by mu.
 	channels map[string]*channel
 	closed   bool
-	turn     int
+	lastPump int
 	beaten   time.Time
 }
 
@@ -179,7 +178,6 @@ func (h *Hub) Publish(events []*Event) {
 		h.head.Store(ev.Seq)
 		h.met.published.Inc()
 	}
-	h.reap()
 	h.wake()
 }
 
@@ -205,81 +203,6 @@ func (ch *channel) publish(ev *Event, now int64) {
 	}
 }
 
-// Attach makes a stream of a connection. It waits for a Publish under way, and
-// for no connection. On an error the connection is still the caller's.
-func (h *Hub) Attach(r Request) (*Stream, error) {
-	s := &Stream{own: r.Prologue, pos: r.After, id: r.ID, remote: r.Remote, label: r.Label, onClose: r.OnClose, fd: -1}
-	now := h.cfg.Now()
-	s.opened = now.UnixMilli()
-	s.sent = h.clock.Load()
-	if r.MaxAge > 0 {
-		s.until = max(1, uint32((now.Sub(h.birth)+r.MaxAge+time.Second-1)/time.Second))
-	}
-	if r.Resume {
-		s.set(checking)
-	}
-	sel := r.Selection.canonical()
-
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		return nil, ErrClosed
-	}
-	ch, err := h.channel(r.Format, now)
-	if err != nil {
-		return nil, err
-	}
-	p, err := h.place(s, r.Conn)
-	if err != nil {
-		return nil, fmt.Errorf("taking over the connection: %w", err)
-	}
-	if !r.Resume && r.After == 0 {
-		s.pos = h.head.Load()
-	}
-	f := ch.feed(sel, h.head.Load(), now)
-	s.member = f.member(h.pumps, p)
-	f.streams.Add(1)
-	h.met.streams.Add(1)
-	h.met.opened.Inc()
-	h.pumps[p].attach(s)
-	h.pumps[p].wake()
-	return s, nil
-}
-
-// place hands the connection to the stream and chooses its pump.
-func (h *Hub) place(s *Stream, conn net.Conn) (int, error) {
-	last := len(h.pumps) - 1
-	if last > 0 {
-		fd, ok, err := takeDescriptor(conn, h.cfg.SendBuffer)
-		if err != nil {
-			return 0, err
-		}
-		if ok {
-			s.fd = int32(fd)
-			h.turn = (h.turn + 1) % last
-			return h.turn, nil
-		}
-	}
-	s.line = newLine(conn)
-	return last, nil
-}
-
-// channel returns the channel of a format, which begins with the first stream.
-func (h *Hub) channel(name string, now time.Time) (*channel, error) {
-	if ch := h.channels[name]; ch != nil {
-		return ch, nil
-	}
-	i := slices.IndexFunc(h.cfg.Formats, func(f Format) bool { return f.Name == name })
-	if i < 0 {
-		return nil, fmt.Errorf("%w %q", ErrUnknownFormat, name)
-	}
-	ch := &channel{format: h.cfg.Formats[i], epoch: h.cfg.Epoch, feeds: make(map[string]*feed)}
-	ch.quiet, ch.pinged = now.UnixNano(), now.UnixNano()
-	ch.tape = newTape(h.cfg.TapeBytes, h.head.Load(), h.fence, h.halt, h.play)
-	h.channels[name] = ch
-	return ch, nil
-}
-
 // fence waits for the send that each pump has under way.
 func (h *Hub) fence() {
 	for _, p := range h.pumps {
@@ -297,62 +220,6 @@ func (h *Hub) halt() {
 func (h *Hub) play() {
 	for _, p := range h.pumps {
 		p.unlockSending()
-	}
-}
-
-// feed returns the feed of a canonical selection.
-func (ch *channel) feed(sel Selection, head uint64, now time.Time) *feed {
-	if sel.all() {
-		if ch.whole == nil {
-			ch.whole = &feed{ch: ch, whole: true}
-		}
-		return ch.whole
-	}
-	key := sel.key()
-	f := ch.feeds[key]
-	if f == nil {
-		f = &feed{ch: ch, sel: sel, key: key, base: head, quiet: now.UnixNano()}
-		ch.feeds[key] = f
-		ch.index.add(f)
-	}
-	return f
-}
-
-func (f *feed) member(pumps []pump, p int) *member {
-	if f.members == nil {
-		f.members = make([]*member, len(pumps))
-	}
-	if f.members[p] == nil {
-		f.members[p] = &member{feed: f, pump: pumps[p]}
-	}
-	return f.members[p]
-}
-
-// left notes that a stream of the feed is gone. Any pump calls it.
-func (h *Hub) left(s *Stream, why Reason) {
-	h.met.streams.Add(-1)
-	h.met.closed[why].Inc()
-	if s.member.feed.streams.Add(-1) == 0 {
-		h.idle.Store(true)
-	}
-	if s.onClose != nil {
-		s.onClose(why)
-	}
-}
-
-// reap removes filtered feeds without streams. It is called with mu held, so
-// that no stream can come to them meanwhile.
-func (h *Hub) reap() {
-	if !h.idle.Swap(false) {
-		return
-	}
-	for _, ch := range h.channels {
-		for key, f := range ch.feeds {
-			if f.streams.Load() == 0 {
-				delete(ch.feeds, key)
-				ch.index.remove(f)
-			}
-		}
 	}
 }
 

@@ -34,7 +34,13 @@ func (p *handPump) unlockSending()         {}
 func (p *handPump) reply(j *job)           { p.replies <- j }
 func (p *handPump) ask(f func())           { f() }
 func (p *handPump) finish(*Stream, Reason) {}
-func (p *handPump) sweep()                 {}
+func (p *handPump) sweep() {
+	for _, s := range p.streams {
+		if s.silent(p.h.clock.Load()) {
+			s.own = appendPosition(nil, testEpoch, s.pos)
+		}
+	}
+}
 func (p *handPump) drain()                 { close(p.done) }
 func (p *handPump) abort()                 {}
 func (p *handPump) ended() <-chan struct{} { return p.done }
@@ -47,6 +53,7 @@ func (p *handPump) each(fn func(*Stream)) {
 // write lets the connection of s take up to room bytes, and reports whether it
 // took any.
 func (p *handPump) write(s *Stream, room int) bool {
+	s.sent = p.h.clock.Load()
 	switch p.h.next(s, &p.g) {
 	case needOwn:
 		n := min(room, len(s.own))
@@ -168,7 +175,7 @@ func (m *model) step() {
 	case k < 10:
 		m.w.pass(time.Duration(m.rnd.IntN(20)) * time.Second)
 	case k < 11 && m.rnd.IntN(5) == 0:
-		m.w.age(max(m.w.firstSeq(), m.w.head()-min(m.w.head(), uint64(m.rnd.IntN(80)))))
+		m.w.age(max(m.w.firstSeq(), m.w.head()+1-min(m.w.head(), uint64(m.rnd.IntN(80)))))
 	case k < 13 && m.p.waiting > 0:
 		m.p.takeReply(m.t)
 	default:

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -56,6 +57,8 @@ const (
 	// yieldEvery is the number of sends after which other goroutines may run: a
 	// pass over 10,000 streams would keep them waiting for tens of milliseconds.
 	yieldEvery = 64
+	longTurn   = 2 * time.Millisecond
+	maxRest    = 10 * time.Millisecond
 )
 
 func systemPumps(h *Hub, n int) ([]pump, error) {
@@ -63,6 +66,9 @@ func systemPumps(h *Hub, n int) ([]pump, error) {
 	for range n {
 		poll, err := newPoller()
 		if err != nil {
+			for _, p := range pumps {
+				p.drain()
+			}
 			return nil, err
 		}
 		p := &epollPump{h: h, poll: poll, awake: make(chan struct{}, 1), done: make(chan struct{})}
@@ -121,6 +127,7 @@ func (p *epollPump) run() {
 	defer close(p.done)
 	defer p.poll.close()
 	for {
+		start := time.Now()
 		busy := p.poll.ready(p.happened)
 		busy = p.takeIn() || busy
 		busy = p.continueMore() || busy
@@ -128,10 +135,21 @@ func (p *epollPump) run() {
 		if p.draining && p.count == 0 {
 			return
 		}
-		if !busy {
-			p.poll.arm()
-			<-p.awake
+		if busy {
+			rest(time.Since(start))
+			continue
 		}
+		p.poll.arm()
+		<-p.awake
+	}
+}
+
+// rest lets others have the core after a long turn. While all pumps are busy
+// nobody looks at the network for those who publish; and the events of the
+// meantime go out together.
+func rest(worked time.Duration) {
+	if worked > longTurn {
+		time.Sleep(min(worked/2, maxRest))
 	}
 }
 
@@ -310,7 +328,7 @@ func (p *epollPump) sent(s *Stream, n, total int, errno syscall.Errno) {
 	case errno == unix.EAGAIN || errno == 0 && n < total:
 		s.set(blocked)
 		s.stuck = now
-		p.h.met.refused.Inc()
+		p.h.met.blocked.Inc()
 	case errno == unix.EPIPE || errno == unix.ECONNRESET:
 		p.close(s, ClientLeft)
 	case errno != 0 && errno != unix.EINTR:

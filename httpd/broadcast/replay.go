@@ -181,7 +181,8 @@ func (t *turn) read() (chunk, error) {
 		return chunk{}, fmt.Errorf("reading the journal after %d: %w", t.pos, err)
 	}
 	if whole {
-		t.pos = max(t.pos, limit) // whatever was missing before the head is no event
+		t.gap(min(h.cfg.First(), limit+1)) // what aged out since the first look
+		t.pos = max(t.pos, limit)          // whatever else was missing before the head is no event
 	}
 	return t.chunk(), nil
 }

@@ -15,7 +15,7 @@ type counters struct {
 	streams atomic.Int64
 
 	opened, published, deliveries, bytes *metrics.Counter
-	replays, gaps, beats, refused        *metrics.Counter
+	replays, gaps, beats, blocked        *metrics.Counter
 	closed                               [reasons]*metrics.Counter
 }
 
@@ -30,7 +30,7 @@ func newCounters(h *Hub) *counters {
 		replays:    set.NewCounter("carillon_stream_replay_chunks_total"),
 		gaps:       set.NewCounter("carillon_stream_gaps_total"),
 		beats:      set.NewCounter("carillon_broadcast_beats_total"),
-		refused:    set.NewCounter("carillon_stream_blocked_total"),
+		blocked:    set.NewCounter("carillon_stream_blocked_total"),
 	}
 	for r := range c.closed {
 		c.closed[r] = set.NewCounter(fmt.Sprintf("carillon_stream_closed_total{reason=%q}", Reason(r)))

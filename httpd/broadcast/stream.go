@@ -1,9 +1,6 @@
 package broadcast
 
-import (
-	"net"
-	"time"
-)
+import ()
 
 // A Stream is one connection that gets events. Its fields belong to its pump.
 type Stream struct {
@@ -184,26 +181,4 @@ func (s *Stream) due(now uint32) (Reason, bool) {
 // silent reports whether a stream that a reader has needs a sign of life.
 func (s *Stream) silent(now uint32) bool {
 	return s.is(replays) && !s.is(blocked|ending|gone) && len(s.own) == 0 && now >= s.sent+replayBeat
-}
-
-// A Request asks for a stream.
-type Request struct {
-	// Conn is taken over by Attach unless that fails. A connection with a file
-	// descriptor (syscall.Conn) is closed at once on Linux, and its descriptor's
-	// duplicate lives on; buffered input is dropped.
-	Conn      net.Conn
-	Format    string
-	Selection Selection
-	Prologue  []byte // written before all else; the hub keeps it and never changes it
-
-	// After is the sequence after which the stream begins. With Resume it comes
-	// from a client: what the journal lost since is told by a gap, and a number
-	// ahead of the journal by a reset. Without Resume, 0 means from now on, and
-	// any other number that the Prologue holds everything up to it.
-	After  uint64
-	Resume bool
-
-	MaxAge            time.Duration // 0 for no end; in whole seconds, rounded up
-	ID, Remote, Label string        // for Streams only
-	OnClose           func(Reason)  // called once, on a pump: it must return at once and call nothing of the hub
 }

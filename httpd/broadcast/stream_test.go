@@ -5,12 +5,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http/httptest"
+	goruntime "runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"carillon/internal/sse"
 )
 
 func portable(on bool) func(*Config) { return func(c *Config) { c.portable = on } }
@@ -204,6 +207,60 @@ func TestAgedOutIsTold(t *testing.T) {
 	})
 }
 
+// The journal forgets while it is read.
+func TestAgeingDuringAReplayIsTold(t *testing.T) {
+	w := newWorld(t, func(c *Config) {
+		c.Replay = func(_ context.Context, after uint64, fn func(*Event) bool) error {
+			for _, seq := range []uint64{4, 5, 9, 10} {
+				if seq > after && !fn(&Event{Seq: seq}) {
+					break
+				}
+			}
+			return nil
+		}
+	})
+	w.store(10, func(uint64) Event { return Event{} })
+	w.hub.Publish([]*Event{{Seq: 10}})
+	reads := 0
+	w.hub.cfg.First = func() uint64 { // 8 is not in the journal, and never was
+		if reads++; reads == 1 {
+			return 4
+		}
+		return 8
+	}
+	c := w.open(Request{After: 3, Resume: true})
+	c.readTo(10)
+	if got, want := c.seqs(), []uint64{4, 5, 9, 10}; !slices.Equal(got, want) {
+		t.Errorf("got events %v, want %v", got, want)
+	}
+	if got, want := c.named("gap"), []string{`{"from":6,"to":7,"reason":"aged_out"}`}; !slices.Equal(got, want) {
+		t.Errorf("got gaps %q, want %q", got, want)
+	}
+}
+
+// Two streams of a feed stand at one place; between their turns the tape moves
+// on by events that the feed does not want.
+func TestGatheredBytesAreNotUsedOnceOverwritten(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.portable, c.TapeBytes = true, 2<<10 })
+	w.open(Request{Selection: Selection{Types: []string{"wanted"}}})
+	f := w.hub.channels["flat"].feeds[(&Selection{Types: []string{"wanted"}}).key()]
+	w.publish(1, func(uint64) Event { return Event{Type: "wanted"} })
+	g := gather{limit: maxSend}
+	if got := g.fill(f, 0); got != supplied {
+		t.Fatalf("got %v, want the event", got)
+	}
+	if got := g.fill(f, 0); got != supplied {
+		t.Fatalf("got %v the second time, want the event", got)
+	}
+	w.publish(100, plain)
+	if got := g.fill(f, 0); got != lost {
+		t.Errorf("got %v after the tape went round, want it lost", got)
+	}
+	if got := (&gather{limit: maxSend}).fill(f, 0); got != lost {
+		t.Errorf("got %v without a gather to reuse, want it lost", got)
+	}
+}
+
 func TestBrokenJournalEndsReplays(t *testing.T) {
 	bothPumps(t, func(t *testing.T, p bool) {
 		w := newWorld(t, portable(p))
@@ -212,177 +269,6 @@ func TestBrokenJournalEndsReplays(t *testing.T) {
 		c := w.open(Request{After: 3, Resume: true})
 		if got := c.reason(); got != ReplayFailed {
 			t.Errorf("got reason %v, want %v", got, ReplayFailed)
-		}
-	})
-}
-
-func TestClientLeaves(t *testing.T) {
-	bothPumps(t, func(t *testing.T, p bool) {
-		w := newWorld(t, portable(p))
-		leave := map[string]func(*net.TCPConn){
-			"close":      func(c *net.TCPConn) { c.Close() },
-			"half-close": func(c *net.TCPConn) { c.CloseWrite() },
-			"reset":      func(c *net.TCPConn) { c.SetLinger(0); c.Close() },
-			"chat":       func(c *net.TCPConn) { c.Write([]byte("GET / HTTP/1.1\r\n\r\n")); c.Close() },
-		}
-		for name, f := range leave {
-			c := w.open(Request{Prologue: []byte(": hi\n\n")})
-			c.read(func() bool { return len(c.frames) > 0 })
-			start := time.Now()
-			f(c.conn.(*net.TCPConn))
-			if got := c.reason(); got != ClientLeft {
-				t.Errorf("%s: got reason %v, want %v", name, got, ClientLeft)
-			}
-			if d := time.Since(start); d > time.Second {
-				t.Errorf("%s: noticed after %v, want within a second", name, d)
-			}
-		}
-		until(t, "no stream left", func() bool { return w.hub.Stats().Streams == 0 })
-		if st := w.hub.Stats(); st.Closed["client_left"] != uint64(len(leave)) {
-			t.Errorf("got closed %v, want %d client_left", st.Closed, len(leave))
-		}
-	})
-}
-
-func TestFlood(t *testing.T) {
-	bothPumps(t, func(t *testing.T, p bool) {
-		w := newWorld(t, portable(p))
-		c := w.open(Request{})
-		c.conn.Write(make([]byte, maxNoise/2)) // allowed
-		w.publish(1, plain)
-		c.readTo(1)
-		go func() {
-			for {
-				if _, err := c.conn.Write(make([]byte, 4096)); err != nil {
-					return
-				}
-			}
-		}()
-		if got := c.reason(); got != Flooded {
-			t.Errorf("got reason %v, want %v", got, Flooded)
-		}
-	})
-}
-
-func TestMaxAge(t *testing.T) {
-	bothPumps(t, func(t *testing.T, p bool) {
-		w := newWorld(t, portable(p))
-		c, other := w.open(Request{MaxAge: 3 * time.Second}), w.open(Request{})
-		w.publish(5, plain)
-		w.pass(2 * time.Second)
-		w.publish(5, plain)
-		c.readTo(10)
-		w.pass(time.Second)
-		if got := c.reason(); got != MaxAge {
-			t.Errorf("got reason %v, want %v", got, MaxAge)
-		}
-		c.read(func() bool { return false })
-		c.expect(Selection{}, 0, 10)
-		if c.reader.Pending() {
-			t.Error("got an end within a frame, want one between frames")
-		}
-		w.publish(1, plain)
-		other.readTo(11)
-	})
-}
-
-func TestMaxAgeOfABlockedStreamEndsBetweenFrames(t *testing.T) {
-	bothPumps(t, func(t *testing.T, p bool) {
-		w := newWorld(t, portable(p))
-		c := w.open(Request{MaxAge: time.Second})
-		big := func(uint64) Event { return Event{Value: 200_000} }
-		for range 40 { // more than the kernel holds
-			w.publish(1, big)
-		}
-		w.stuck()
-		w.pass(2 * time.Second)
-		c.read(func() bool { return false })
-		if got := c.reason(); got != MaxAge {
-			t.Errorf("got reason %v, want %v", got, MaxAge)
-		}
-		if n := len(c.seqs()); n == 0 || n == 40 || c.reader.Pending() {
-			t.Errorf("got %d events and pending=%v, want some whole ones", n, c.reader.Pending())
-		}
-	})
-}
-
-func TestStalled(t *testing.T) {
-	w := newWorld(t, nil)
-	if len(w.hub.pumps) == 1 {
-		t.Skip("the portable pump has write deadlines instead")
-	}
-	c := w.open(Request{})
-	w.publish(40, func(uint64) Event { return Event{Value: 200_000} })
-	w.stuck()
-	w.pass(stallAfter * time.Second)
-	if got := c.reason(); got != Stalled {
-		t.Errorf("got reason %v, want %v", got, Stalled)
-	}
-}
-
-func TestEnd(t *testing.T) {
-	bothPumps(t, func(t *testing.T, p bool) {
-		w := newWorld(t, portable(p))
-		c := w.open(Request{Prologue: []byte(": bye\n\n")})
-		c.stream.End()
-		c.stream.End()
-		if got := c.reason(); got != Ended {
-			t.Errorf("got reason %v, want %v", got, Ended)
-		}
-		c.read(func() bool { return false })
-		if !c.hasBytes(": bye\n\n") {
-			t.Errorf("got %q, want the prologue before the end", c.raw)
-		}
-	})
-}
-
-func TestCloseDrains(t *testing.T) {
-	bothPumps(t, func(t *testing.T, p bool) {
-		w := newWorld(t, func(c *Config) { c.portable, c.TapeBytes = p, 16<<10 })
-		sel := Selection{Domains: []string{"light"}}
-		clients := []*client{w.open(Request{}), w.open(Request{Selection: sel}), w.open(Request{})}
-		w.publish(3000, mixed)
-		replayed := w.open(Request{After: 100, Resume: true})
-		done := make(chan error, 1)
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		go func() { done <- w.hub.Close(ctx) }()
-		for i, c := range append(clients, replayed) {
-			c.read(func() bool { return false })
-			s, after := Selection{}, uint64(0)
-			if i == 1 {
-				s = sel
-			} else if i == 3 {
-				after = 100
-			}
-			c.expect(s, after, 3000)
-			if got := c.reason(); got != Shutdown {
-				t.Errorf("client %d: got reason %v, want %v", i, got, Shutdown)
-			}
-		}
-		if err := <-done; err != nil {
-			t.Errorf("Close: %v", err)
-		}
-		_, far := pipe(t)
-		if _, err := w.hub.Attach(Request{Conn: far, Format: "flat"}); !errors.Is(err, ErrClosed) {
-			t.Errorf("Attach after Close: got %v, want ErrClosed", err)
-		}
-	})
-}
-
-func TestCloseIsBounded(t *testing.T) {
-	bothPumps(t, func(t *testing.T, p bool) {
-		w := newWorld(t, portable(p))
-		c := w.open(Request{})
-		w.publish(100, func(uint64) Event { return Event{Value: 100_000} })
-		w.stuck()
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		if err := w.hub.Close(ctx); !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v, want the context's error", err)
-		}
-		if got := c.reason(); got != Shutdown {
-			t.Errorf("got reason %v, want %v", got, Shutdown)
 		}
 	})
 }
@@ -459,9 +345,50 @@ func TestFeedsGoWithTheirLastStream(t *testing.T) {
 		c.conn.Close()
 		c.reason()
 	}
-	w.publish(1, plain)
+	w.pass(0)
 	ch := w.hub.channels["flat"]
 	if n := w.hub.Stats().Feeds; n != 0 || len(ch.index.byName) != 0 || len(ch.index.scan) != 0 {
 		t.Errorf("got %d feeds, index %v, want none", n, ch.index)
 	}
+}
+
+// Clients come, go and resume while events and ageing go on; none misses,
+// repeats or swaps anything over all its connections.
+func TestChurn(t *testing.T) {
+	bothPumps(t, func(t *testing.T, p bool) {
+		w := newWorld(t, func(c *Config) {
+			c.portable, c.TapeBytes, c.manual, c.BeatEvery = p, 8<<10, false, 100*time.Millisecond
+		})
+		selections := []Selection{{}, {Domains: []string{"light"}}, {Entities: []string{"*.room_2"}}, {Types: []string{"service_called"}}}
+		stop := make(chan struct{})
+		var publisher, clients sync.WaitGroup
+		publisher.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					w.publish(3, mixed)
+					goruntime.Gosched()
+				}
+			}
+		})
+		for i := range 8 {
+			clients.Go(func() {
+				sel, after := selections[i%len(selections)], uint64(0)
+				for range 25 {
+					c := w.open(Request{Selection: sel, After: after, Resume: true})
+					c.readTo(after + 30)
+					_, reached, _ := sse.ParseID(c.id)
+					c.expect(sel, after, reached)
+					after = reached
+					c.conn.Close()
+				}
+			})
+		}
+		clients.Wait()
+		close(stop)
+		publisher.Wait()
+		until(t, "all streams to be gone", func() bool { return w.hub.Stats().Streams == 0 })
+	})
 }

@@ -1,0 +1,164 @@
+package broadcast
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"time"
+)
+
+// A Request asks for a stream.
+type Request struct {
+	// Conn is taken over by Attach unless that fails. A connection with a file
+	// descriptor (syscall.Conn) is closed at once on Linux, and its descriptor's
+	// duplicate lives on; buffered input is dropped.
+	Conn      net.Conn
+	Format    string
+	Selection Selection
+	Prologue  []byte // written before all else; the hub keeps it and never changes it
+
+	// After is the sequence after which the stream begins. With Resume it comes
+	// from a client: what the journal lost since is told by a gap, and a number
+	// ahead of the journal by a reset. Without Resume, 0 means from now on, and
+	// any other number that the Prologue holds everything up to it.
+	After  uint64
+	Resume bool
+
+	MaxAge            time.Duration // 0 for no end; in whole seconds, rounded up
+	ID, Remote, Label string        // for Streams only
+	OnClose           func(Reason)  // called once, on a pump: it must return at once and call nothing of the hub
+}
+
+// Attach makes a stream of a connection. It waits for a Publish under way, and
+// for no connection. On an error the connection is still the caller's.
+func (h *Hub) Attach(r Request) (*Stream, error) {
+	s := &Stream{own: r.Prologue, pos: r.After, id: r.ID, remote: r.Remote, label: r.Label, onClose: r.OnClose, fd: -1}
+	now := h.cfg.Now()
+	s.opened = now.UnixMilli()
+	s.sent = h.clock.Load()
+	if r.MaxAge > 0 {
+		s.until = max(1, uint32((now.Sub(h.birth)+r.MaxAge+time.Second-1)/time.Second))
+	}
+	if r.Resume {
+		s.set(checking)
+	}
+	sel := r.Selection.canonical()
+	if u, ok := r.Conn.(interface{ UnsafeConn() net.Conn }); ok {
+		r.Conn = u.UnsafeConn() // of fasthttp's wrapper, which hides the descriptor
+	}
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, ErrClosed
+	}
+	ch, err := h.channel(r.Format, now)
+	if err != nil {
+		return nil, err
+	}
+	p, err := h.place(s, r.Conn)
+	if err != nil {
+		return nil, fmt.Errorf("taking over the connection: %w", err)
+	}
+	if !r.Resume && r.After == 0 {
+		s.pos = h.head.Load()
+	}
+	f := ch.feed(sel, h.head.Load(), now)
+	s.member = f.member(h.pumps, p)
+	f.streams.Add(1)
+	h.met.streams.Add(1)
+	h.met.opened.Inc()
+	h.pumps[p].attach(s)
+	h.pumps[p].wake()
+	return s, nil
+}
+
+// place hands the connection to the stream and chooses its pump.
+func (h *Hub) place(s *Stream, conn net.Conn) (int, error) {
+	last := len(h.pumps) - 1
+	if last > 0 {
+		fd, ok, err := takeDescriptor(conn, h.cfg.SendBuffer)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			s.fd = int32(fd)
+			h.lastPump = (h.lastPump + 1) % last
+			return h.lastPump, nil
+		}
+	}
+	s.line = newLine(conn)
+	return last, nil
+}
+
+// channel returns the channel of a format, which begins with the first stream.
+func (h *Hub) channel(name string, now time.Time) (*channel, error) {
+	if ch := h.channels[name]; ch != nil {
+		return ch, nil
+	}
+	i := slices.IndexFunc(h.cfg.Formats, func(f Format) bool { return f.Name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("%w %q", ErrUnknownFormat, name)
+	}
+	ch := &channel{format: h.cfg.Formats[i], epoch: h.cfg.Epoch, feeds: make(map[string]*feed)}
+	ch.quiet, ch.pinged = now.UnixNano(), now.UnixNano()
+	ch.tape = newTape(h.cfg.TapeBytes, h.head.Load(), h.fence, h.halt, h.play)
+	h.channels[name] = ch
+	return ch, nil
+}
+
+// feed returns the feed of a canonical selection.
+func (ch *channel) feed(sel Selection, head uint64, now time.Time) *feed {
+	if sel.all() {
+		if ch.whole == nil {
+			ch.whole = &feed{ch: ch, whole: true}
+		}
+		return ch.whole
+	}
+	key := sel.key()
+	f := ch.feeds[key]
+	if f == nil {
+		f = &feed{ch: ch, sel: sel, key: key, base: head, quiet: now.UnixNano()}
+		ch.feeds[key] = f
+		ch.index.add(f)
+	}
+	return f
+}
+
+func (f *feed) member(pumps []pump, p int) *member {
+	if f.members == nil {
+		f.members = make([]*member, len(pumps))
+	}
+	if f.members[p] == nil {
+		f.members[p] = &member{feed: f, pump: pumps[p]}
+	}
+	return f.members[p]
+}
+
+// left notes that a stream of the feed is gone. Any pump calls it.
+func (h *Hub) left(s *Stream, why Reason) {
+	h.met.streams.Add(-1)
+	h.met.closed[why].Inc()
+	if s.member.feed.streams.Add(-1) == 0 {
+		h.idle.Store(true)
+	}
+	if s.onClose != nil {
+		s.onClose(why)
+	}
+}
+
+// reap removes filtered feeds without streams. It is called with mu held, so
+// that no stream can come to them meanwhile.
+func (h *Hub) reap() {
+	if !h.idle.Swap(false) {
+		return
+	}
+	for _, ch := range h.channels {
+		for key, f := range ch.feeds {
+			if f.streams.Load() == 0 {
+				delete(ch.feeds, key)
+				ch.index.remove(f)
+			}
+		}
+	}
+}
