@@ -236,7 +236,7 @@ func awaitFor(t *testing.T, frames <-chan frame, what string, limit time.Duratio
 			if want(f) {
 				return f
 			}
-			seen = append(seen, f.raw)
+			seen = append(seen, fmt.Sprintf("%.200s", f.raw))
 		case <-timeout:
 			t.Fatalf("no %s within %v; the stream had:\n%s", what, limit, strings.Join(seen, "\n"))
 		}
