@@ -118,7 +118,7 @@ func (ch *channel) feed(sel Selection, head uint64, now time.Time) *feed {
 	key := sel.key()
 	f := ch.feeds[key]
 	if f == nil {
-		f = &feed{ch: ch, sel: sel, key: key, base: head, quiet: now.UnixNano()}
+		f = &feed{ch: ch, sel: sel, base: head, quiet: now.UnixNano()}
 		ch.feeds[key] = f
 		ch.index.add(f)
 	}

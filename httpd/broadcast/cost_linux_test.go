@@ -21,7 +21,7 @@ func TestIdleStreamMemory(t *testing.T) {
 func idleMemory(t *testing.T, sel func(name string) Selection) {
 	n := 2000
 	if testing.Short() {
-		n = 500
+		n = 1000
 	}
 	m := openMany(t, 1, everything) // tape and pumps are there
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

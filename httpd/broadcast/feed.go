@@ -31,7 +31,6 @@ type feed struct {
 	// Static after construction.
 	ch    *channel
 	sel   Selection // canonical
-	key   string
 	whole bool
 
 	streams atomic.Int32
@@ -64,7 +63,7 @@ const (
 )
 
 const (
-	minRefs = 8
+	minRefs = 4
 	// maxRefs bounds what a feed keeps for its slowest stream (24 KiB); beyond
 	// it the stream reads the journal.
 	maxRefs = 1024

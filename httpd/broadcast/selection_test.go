@@ -82,7 +82,7 @@ func TestFeedIndexFindsWhatAScanFinds(t *testing.T) {
 			Domains:  pick("light", "lock", "l*", "sensor"),
 			Entities: pick("light.room_1", "light.*", "*.room_2", "lock.room_3", "sensor.r*"),
 		}.canonical()
-		f := &feed{sel: sel, key: sel.key()}
+		f := &feed{sel: sel}
 		feeds[f] = true
 		index.add(f)
 	}
