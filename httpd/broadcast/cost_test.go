@@ -84,12 +84,6 @@ func (m *manyStreams) readAll() {
 	}
 }
 
-func (m *manyStreams) event(buf *Event) []*Event {
-	m.seq++
-	*buf = Event{Seq: m.seq, Type: "state_changed", Domain: "light", EntityID: "light.hall"}
-	return []*Event{buf}
-}
-
 // delivered waits until the pumps have given n events in all to connections.
 func (m *manyStreams) delivered(tb testing.TB, n uint64) {
 	for end := time.Now().Add(patience); m.hub.met.deliveries.Get() < n; goruntime.Gosched() {
