@@ -5,6 +5,7 @@ import ()
 // A Stream is one connection that gets events. Its fields belong to its pump.
 type Stream struct {
 	member *member
+	run    *run   // what own is the end of, if it comes from the journal
 	own    []byte // bytes for this stream alone, to be sent before the feed goes on; never changed, often shared
 	cursor uint64 // on the feed, between frames: a tape offset or a reference's ordinal
 	pos    uint64 // sequence of the last event that it has, or has in own
@@ -75,6 +76,9 @@ type pump interface {
 // next says what a stream needs. It leaves what is to be sent in s.own, or in
 // g; in the latter case the pump holds its sending lock until g is settled.
 func (h *Hub) next(s *Stream, g *gather) need {
+	if len(s.own) == 0 {
+		s.run = nil
+	}
 	switch {
 	case s.is(blocked | gone):
 		return needNothing
@@ -161,10 +165,17 @@ func (s *Stream) take(j *job) {
 	s.pos = j.pos
 	s.events += j.events
 	if len(s.own) == 0 {
-		s.own = j.data
+		s.own, s.run = j.data, j.out
 	} else {
+		s.run = nil
 		s.own = append(s.own[:len(s.own):len(s.own)], j.data...)
 	}
+}
+
+// isBehind reports whether the stream is with a reader, or still has to get what
+// a reader found: what is new does not concern it yet.
+func (s *Stream) isBehind() bool {
+	return !s.is(joined) && (s.is(replays) || len(s.own) > 0)
 }
 
 // due returns why the stream is to end now, if it is.
