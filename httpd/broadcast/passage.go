@@ -7,26 +7,14 @@ import (
 	"sync"
 )
 
-// A run is frames that follow each other on the wire. It never changes.
-type run struct {
-	data  []byte
-	marks []frameMark // of its frames, in order
-}
-
-// A frameMark is one frame of a run.
-type frameMark struct {
-	seq   uint64 // the position of a stream that has it
-	end   uint32 // where it ends in data
-	event bool
-}
-
 // A passage is a run of the journal, framed for one format, unfiltered. All
 // streams that resume inside it share it.
 type passage struct {
 	// Static after construction.
-	run
 	after, end uint64 // it has what the journal holds with after < sequence <= end
-	about      []about
+	data       []byte
+	marks      []frameMark // of its frames, in order
+	about      []about     // of the same
 
 	once  sync.Once
 	names map[nameKey][]uint32 // set by once: places of frames by each of their names
@@ -34,6 +22,12 @@ type passage struct {
 	// Guarded by shelf.mu.
 	used   uint64 // when it was last asked for, as a number that grows
 	second uint32 // the same, in seconds of the hub's clock
+}
+
+// A frameMark is one frame of a passage.
+type frameMark struct {
+	seq uint64
+	end uint32 // where it ends in data
 }
 
 // about is what a selection looks at.
@@ -48,27 +42,33 @@ const (
 
 func (p *passage) size() int { return len(p.data) + frameExtra*(1+len(p.marks)) }
 
-// behind returns the place of the first frame that a stream at pos lacks, and
-// where it starts.
-func (p *passage) behind(pos uint64) (place, offset int) {
-	place = sort.Search(len(p.marks), func(i int) bool { return p.marks[i].seq > pos })
-	return place, p.start(place)
+// between returns the places of the frames with after < sequence <= to, as a
+// range whose end is not part of it.
+func (p *passage) between(after, to uint64) (from, end int) {
+	place := func(seq uint64) int {
+		return sort.Search(len(p.marks), func(i int) bool { return p.marks[i].seq > seq })
+	}
+	return place(after), place(to)
 }
 
-func (r *run) start(place int) int {
+// start returns where in data a frame begins, or the last one ends.
+func (p *passage) start(place int) int {
 	if place == 0 {
 		return 0
 	}
-	return int(r.marks[place-1].end)
+	return int(p.marks[place-1].end)
 }
 
-// match appends the places of the frames behind pos that a selection wants.
-// keys are those of the selection.
-func (p *passage) match(dst []uint32, sel *Selection, keys []nameKey, pos uint64) []uint32 {
-	first, _ := p.behind(pos)
+// match appends those of the places from..to, to excluded, that a selection
+// wants. keys are those of the selection.
+func (p *passage) match(dst []uint32, sel *Selection, keys []nameKey, from, to int) []uint32 {
+	wants := func(i int) bool {
+		a := &p.about[i]
+		return sel.Matches(a.typ, a.domain, a.entity)
+	}
 	if keys == nil {
-		for i := first; i < len(p.about); i++ {
-			if a := &p.about[i]; sel.Matches(a.typ, a.domain, a.entity) {
+		for i := from; i < to; i++ {
+			if wants(i) {
 				dst = append(dst, uint32(i))
 			}
 		}
@@ -77,7 +77,7 @@ func (p *passage) match(dst []uint32, sel *Selection, keys []nameKey, pos uint64
 	p.once.Do(p.makeNames)
 	for _, k := range keys {
 		for _, i := range p.names[k] {
-			if a := &p.about[i]; int(i) >= first && sel.Matches(a.typ, a.domain, a.entity) {
+			if int(i) >= from && int(i) < to && wants(int(i)) {
 				dst = append(dst, i)
 			}
 		}

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-
-	"carillon/internal/sse"
 )
 
 // A reading is one pass over a part of the journal, for all jobs whose position lies in
@@ -126,9 +124,8 @@ func (l *reading) begin(after uint64) {
 
 func (l *reading) add(ev *Event) {
 	b := l.buf
-	b.payload = l.ch.format.Append(b.payload[:0], ev)
-	b.data = sse.AppendSeqEvent(b.data, l.ch.epoch, ev.Seq, "", b.payload)
-	b.marks = append(b.marks, frameMark{ev.Seq, uint32(len(b.data)), true})
+	b.data, b.payload = l.ch.appendFrame(b.data, b.payload, ev)
+	b.marks = append(b.marks, frameMark{ev.Seq, uint32(len(b.data))})
 	b.about = append(b.about, about{ev.Type, ev.Domain, ev.EntityID})
 	l.pos = ev.Seq
 	if ev.Seq%passageEvents == 0 || len(b.data) >= passageBytes {
@@ -140,7 +137,7 @@ func (l *reading) add(ev *Event) {
 func (l *reading) close(end uint64) {
 	b := l.buf
 	if end > b.after {
-		p := &passage{after: b.after, end: end, run: run{bytes.Clone(b.data), slices.Clone(b.marks)}, about: slices.Clone(b.about)}
+		p := &passage{after: b.after, end: end, data: bytes.Clone(b.data), marks: slices.Clone(b.marks), about: slices.Clone(b.about)}
 		l.r.shelf.add(l.ch, p, l.r.h.clock.Load())
 		l.answer(end)
 		l.upTo = l.goalNow(end)
@@ -162,6 +159,7 @@ func (l *reading) answer(end uint64) {
 	l.r.mu.Unlock()
 	for _, j := range passed {
 		if l.r.advance(j) {
+			j.finish()
 			l.r.reply(j)
 			continue
 		}

@@ -1,14 +1,10 @@
 package broadcast
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
-
-	"carillon/internal/sse"
 )
 
 const (
@@ -30,17 +26,25 @@ type job struct {
 	s     *Stream
 	pump  pump
 	feed  *feed
-	check bool // pos may lie ahead of the journal
+	check bool   // pos may lie ahead of the journal
+	limit uint64 // nothing above it is given
+	merge uint64 // it is a conflation up to here; 0 if not
 	began time.Time
 
 	// The readers move pos from the sequence that the stream has to the one
-	// that it has with out.
-	pos    uint64
-	told   uint64 // the position that the stream's client knows of after out
-	out    *run   // frames, of which the stream lacks data
-	data   []byte // the end of out.data
-	events uint64 // in data
-	err    error
+	// that it has with the chunk.
+	pos  uint64
+	told uint64 // the position that the stream's client knows of after the chunk
+	chunk
+	err error
+}
+
+// A chunk is what one turn of a replay yields. Its bytes never change.
+type chunk struct {
+	gap    Gap // told before data; none if it has no Reason
+	data   []byte
+	end    uint64 // of a conflation: the position after it
+	events uint64
 }
 
 // readers are goroutines that read the journal for streams that are not on
@@ -57,24 +61,25 @@ type readers struct {
 	queue    []*job
 	running  int
 	readings []*reading
+	merged   mergedChunks
 }
 
 // kept gives the stream what the shelf has for it. It reports false if the
-// journal has to be read, or a selection to be looked for: ask does both.
+// journal has to be read, or there is more to be looked at: ask does both. It
+// is called with the pump's sending lock held.
 func (r *readers) kept(s *Stream) (events uint64, ok bool) {
 	f := s.member.feed
-	if !f.whole || s.is(checking) && s.pos > r.h.head.Load() {
+	if !f.whole || s.extra.Load() != nil || s.is(checking) && s.pos > r.h.head.Load() {
 		return 0, false
 	}
 	p := r.shelf.at(f.ch, s.pos, r.h.clock.Load())
 	if p == nil {
 		return 0, false
 	}
-	j := job{s: s, feed: f, pos: s.pos}
+	j := job{s: s, feed: f, pos: s.pos, limit: p.end}
 	j.takeAll(p)
-	s.take(&j)
 	r.follow(f.ch, j.pos)
-	return j.events, true
+	return r.h.take(&j), true
 }
 
 // follow keeps a reading going that has somebody close behind it.
@@ -91,8 +96,15 @@ func (r *readers) follow(ch *channel, pos uint64) {
 // ask has the pump told by reply what follows the stream's position.
 func (r *readers) ask(s *Stream) {
 	s.set(replays)
-	check := s.is(checking) && s.pos > r.h.head.Load()
-	r.enqueue(&job{s: s, pump: s.member.pump, feed: s.member.feed, check: check, pos: s.pos, told: s.pos, began: time.Now()})
+	j := &job{s: s, pump: s.member.pump, feed: s.member.feed, pos: s.pos, told: s.pos, began: time.Now(), limit: ^uint64(0)}
+	j.check = s.is(checking) && s.pos > r.h.head.Load()
+	if x := s.extra.Load(); x != nil {
+		j.merge = x.merging
+		if x.limit != 0 {
+			j.limit = x.limit
+		}
+	}
+	r.enqueue(j)
 }
 
 func (r *readers) enqueue(jobs ...*job) {
@@ -112,10 +124,17 @@ func (r *readers) run() {
 		if j == nil {
 			return
 		}
-		if r.advance(j) {
+		switch {
+		case j.merge != 0:
+			r.conflate(j)
 			r.reply(j)
-		} else if l := r.attend(j); l != nil {
-			l.read(&buf)
+		case r.advance(j):
+			j.finish()
+			r.reply(j)
+		default:
+			if l := r.attend(j); l != nil {
+				l.read(&buf)
+			}
 		}
 	}
 }
@@ -136,14 +155,18 @@ func (r *readers) nextJob() *job {
 
 func (r *readers) reply(j *job) {
 	r.h.met.replays.Inc()
-	if j.err == nil {
-		j.finish()
-	}
 	j.pump.reply(j)
 }
 
 // forget drops what nobody asked for lately.
-func (r *readers) forget() { r.shelf.forget(r.h.clock.Load()) }
+func (r *readers) forget() {
+	r.shelf.forget(r.h.clock.Load())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.running == 0 {
+		r.merged = mergedChunks{}
+	}
+}
 
 // advance moves a job on as far as the shelf goes. It reports whether the
 // stream is to have what there is then; else the journal has to be read. What
@@ -153,11 +176,11 @@ func (r *readers) advance(j *job) bool {
 		return true
 	}
 	keys, sought := []nameKey(nil), false
-	for limit := r.h.head.Load(); j.pos < limit; {
+	for limit := min(r.h.head.Load(), j.limit); j.pos < limit; {
 		p := r.shelf.at(j.feed.ch, j.pos, r.h.clock.Load())
 		if p == nil {
 			if first := min(r.h.cfg.First(), limit+1); j.pos+1 < first {
-				r.gap(j, first)
+				j.tell(Gap{From: j.pos + 1, To: first - 1, Reason: AgedOut})
 				return true
 			}
 			spent := time.Since(j.began)
@@ -171,60 +194,50 @@ func (r *readers) advance(j *job) bool {
 			keys, sought = j.feed.sel.keys(), true
 		}
 		j.takeSome(p, keys)
-		if j.out != nil && len(j.out.data) >= chunkBytes || time.Since(j.began) >= chunkTime {
+		if len(j.data) >= chunkBytes || time.Since(j.began) >= chunkTime {
 			return true
 		}
 	}
 	return true
 }
 
+// tell makes a gap or reset the turn's only yield, unless it has something
+// already: then the gap begins the next one.
+func (j *job) tell(g Gap) {
+	if len(j.data) == 0 {
+		j.gap = g
+		j.pos, j.told = g.To, g.To
+	}
+}
+
 // takeAll gives the job the rest of a passage, which it shares.
 func (j *job) takeAll(p *passage) {
-	place, offset := p.behind(j.pos)
-	j.out, j.data = &p.run, p.data[offset:]
-	j.events = uint64(len(p.marks) - place)
-	j.pos = p.end
-	j.told = p.end // no event lies between
+	from, to := p.between(j.pos, j.limit)
+	j.data = p.data[p.start(from):p.start(to):p.start(to)]
+	j.events = uint64(to - from)
+	j.pos = min(p.end, j.limit)
+	j.told = j.pos // no event lies between
 }
 
 // takeSome gives the job a copy of what it wants of a passage.
 func (j *job) takeSome(p *passage, keys []nameKey) {
 	var scratch [passageEvents]uint32
-	for _, i := range p.match(scratch[:0], &j.feed.sel, keys, j.pos) {
-		m := p.marks[i]
-		j.append(p.data[p.start(int(i)):m.end], m.seq, true)
-	}
-	j.pos = p.end
-}
-
-// append gives the job a frame of its own.
-func (j *job) append(frame []byte, seq uint64, event bool) {
-	if j.out == nil {
-		j.out = &run{}
-	}
-	j.out.data = append(j.out.data, frame...)
-	j.out.marks = append(j.out.marks, frameMark{seq, uint32(len(j.out.data)), event})
-	j.data = j.out.data
-	j.told = seq
-	if event {
+	from, to := p.between(j.pos, j.limit)
+	for _, i := range p.match(scratch[:0], &j.feed.sel, keys, from, to) {
+		j.data = append(j.data, p.data[p.start(int(i)):p.start(int(i)+1)]...)
+		j.told = p.marks[i].seq
 		j.events++
 	}
+	j.pos = min(p.end, j.limit)
 }
 
 // finish ends the turn. If what came last did not match, the client still
 // learns how far it is, so that it need not come back for the same again.
 func (j *job) finish() {
 	if j.told < j.pos {
-		j.append(appendPosition(nil, j.feed.ch.epoch, j.pos), j.pos, false)
+		j.data = appendPosition(j.data, j.feed.ch.epoch, j.pos)
+		j.told = j.pos
 	}
-}
-
-// gap tells the reader of the stream that the events before first are gone.
-func (r *readers) gap(j *job, first uint64) {
-	data := fmt.Appendf(nil, `{"from":%d,"to":%d,"reason":"aged_out"}`, j.pos+1, first-1)
-	j.append(sse.AppendSeqEvent(nil, j.feed.ch.epoch, first-1, "gap", data), first-1, false)
-	j.pos = first - 1
-	r.h.met.gaps.Inc()
 }
 
 // check finds out whether a position that a client named lies in the journal,
@@ -245,32 +258,7 @@ func (r *readers) check(j *job) bool {
 		return false
 	}
 	if head := r.h.head.Load(); !found && j.pos > head {
-		epoch := j.feed.ch.epoch
-		data := fmt.Appendf(nil, `{"epoch":%q,"head":%d,"reason":"ahead"}`, epoch, head)
-		j.append(sse.AppendSeqEvent(nil, epoch, head, "reset", data), head, false)
-		j.pos = head
+		j.tell(Gap{Reset: true, Epoch: j.feed.ch.epoch, To: head, Reason: Ahead})
 	}
 	return false
-}
-
-// keepFrame lets go of what own holds of a run, but for the rest of the frame
-// that comes next: a stream that is blocked would keep much memory, and may
-// never come back. It returns how many events the stream so gives up, to be
-// read again.
-func (s *Stream) keepFrame() (events uint64) {
-	r := s.run
-	if s.run = nil; r == nil || len(s.own) == 0 {
-		return 0
-	}
-	at := len(r.data) - len(s.own)
-	i, _ := slices.BinarySearchFunc(r.marks, uint32(at+1), func(m frameMark, end uint32) int { return int(m.end) - int(end) })
-	for _, m := range r.marks[i+1:] {
-		if m.event {
-			events++
-		}
-	}
-	s.own = bytes.Clone(r.data[at:r.marks[i].end])
-	s.pos = r.marks[i].seq
-	s.events -= events
-	return events
 }
