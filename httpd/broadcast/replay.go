@@ -96,13 +96,10 @@ func (r *readers) follow(ch *channel, pos uint64) {
 // ask has the pump told by reply what follows the stream's position.
 func (r *readers) ask(s *Stream) {
 	s.set(replays)
-	j := &job{s: s, pump: s.member.pump, feed: s.member.feed, pos: s.pos, told: s.pos, began: time.Now(), limit: ^uint64(0)}
+	j := &job{s: s, pump: s.member.pump, feed: s.member.feed, pos: s.pos, told: s.pos, began: time.Now(), limit: noLimit}
 	j.check = s.is(checking) && s.pos > r.h.head.Load()
 	if x := s.extra.Load(); x != nil {
-		j.merge = x.merging
-		if x.limit != 0 {
-			j.limit = x.limit
-		}
+		j.limit, j.merge = x.limit, x.merging
 	}
 	r.enqueue(j)
 }
