@@ -99,7 +99,7 @@ func (r *readers) ask(s *Stream) {
 	j := &job{s: s, pump: s.member.pump, feed: s.member.feed, pos: s.pos, told: s.pos, began: time.Now(), limit: noLimit}
 	j.check = s.is(checking) && s.pos > r.h.head.Load()
 	if x := s.extra.Load(); x != nil {
-		j.limit, j.merge = x.limit, x.merging
+		j.limit, j.merge = x.limit, x.conflating(s.pos)
 	}
 	r.enqueue(j)
 }
