@@ -29,6 +29,7 @@ type job struct {
 	check bool   // pos may lie ahead of the journal
 	limit uint64 // nothing above it is given
 	merge uint64 // it is a conflation up to here; 0 if not
+	begun bool   // whose gap is told
 	began time.Time
 
 	// The readers move pos from the sequence that the stream has to the one
@@ -99,7 +100,7 @@ func (r *readers) ask(s *Stream) {
 	j := &job{s: s, pump: s.member.pump, feed: s.member.feed, pos: s.pos, told: s.pos, began: time.Now(), limit: noLimit}
 	j.check = s.is(checking) && s.pos > r.h.head.Load()
 	if x := s.extra.Load(); x != nil {
-		j.limit, j.merge = x.limit, x.conflating(s.pos)
+		j.limit, j.merge, j.begun = x.limit, x.conflating(s.pos), x.told
 	}
 	r.enqueue(j)
 }

@@ -62,16 +62,18 @@ func (t *turn) gap(first uint64) bool {
 type mergedChunks struct {
 	kept  map[chunkKey]chunk
 	order []chunkKey // of kept, oldest first
+	left  []*survivors
 }
 
 type chunkKey struct {
 	feed      *feed
 	after, to uint64 // to is where the conflation ends
+	begun     bool   // its gap is told
 }
 
 const keptChunks = 64
 
-func (j *job) key() chunkKey { return chunkKey{j.feed, j.pos, j.merge} }
+func (j *job) key() chunkKey { return chunkKey{j.feed, j.pos, j.merge, j.begun} }
 
 func (r *readers) known(j *job) (chunk, bool) {
 	r.mu.Lock()
