@@ -159,7 +159,7 @@ func (h *served) ready() error {
 // bind listens on the address of the flag or of the configuration.
 func (h *served) bind(c *config.Config) (net.Listener, error) {
 	address := cmp.Or(h.listen, c.Server.Listen)
-	ln, err := net.Listen("tcp", address)
+	ln, err := listenConfig.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w (another address: -listen 127.0.0.1:8124)", address, err)
 	}
