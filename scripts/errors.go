@@ -18,6 +18,7 @@ type Error struct {
 	Message string `json:"message"`
 
 	reason reason
+	entity string // that another script has, if the reason is a conflict
 }
 
 // Error returns "hall.js:3:7: what is wrong".
