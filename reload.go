@@ -25,16 +25,24 @@ type reloader struct {
 // watchConfig applies the configuration whenever its file changes, until ctx
 // ends.
 func (h *served) watchConfig(ctx context.Context) error {
-	h.config.folder = watch.Folder{
-		Dir: h.dir, Flat: true, Log: h.log.Logger,
-		Match: func(rel string) bool { return rel == configFile },
-		OnChange: func(changes []watch.Change) {
-			for _, change := range changes {
-				h.reload(ctx, change)
-			}
-		},
+	f := &h.config.folder // never replaced: a SIGHUP may ask it to look already
+	f.Dir, f.Flat, f.Log = h.dir, true, h.log.Logger
+	f.Match = func(rel string) bool { return rel == configFile }
+	f.OnChange = func(changes []watch.Change) {
+		for _, change := range changes {
+			h.reload(ctx, change)
+		}
 	}
-	return h.config.folder.Run(ctx)
+	return f.Run(ctx)
+}
+
+// checkConfig says what is wrong with the file as it is now, as a reload would.
+func (h *served) checkConfig() error {
+	c, err := readConfig(h.dir)
+	if err == nil {
+		_, err = h.jwtKeys(c.Auth.JWT)
+	}
+	return err
 }
 
 // reload takes a changed configuration whole, or rejects it whole and tells
