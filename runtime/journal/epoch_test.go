@@ -28,8 +28,19 @@ func TestRetention(t *testing.T) {
 	if got := readAll(t, j, 0); got[0].Seq != first || got[len(got)-1].Seq != last {
 		t.Errorf("got events %d to %d, want %d to %d", got[0].Seq, got[len(got)-1].Seq, first, last)
 	}
-	if after, err := j.SeqAt(ctx, start); err != nil || after != first-1 {
-		t.Errorf("got %d, %v, want %d: the oldest that is left", after, err, first-1)
+	if after, err := j.SeqAt(ctx, start); err != nil || after != 0 {
+		t.Errorf("got %d, %v, want 0: some of what happened since then is removed", after, err)
+	}
+	if after, err := j.SeqAt(ctx, event(int(first)).Time); err != nil || after != first {
+		t.Errorf("got %d, %v, want %d: all of what happened since then is left", after, err, first)
+	}
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := j.SetRetention(canceled, time.Hour, 50_000); err == nil {
+		t.Error("changing it with a context that has ended: got no error")
+	}
+	if j.options.MaxAge != 0 || j.options.MaxBytes != 100_000 {
+		t.Errorf("after a change that failed: got %v and %d, want those before", j.options.MaxAge, j.options.MaxBytes)
 	}
 	if err := j.SetRetention(ctx, 200*time.Millisecond, 0); err != nil {
 		t.Fatal(err)
