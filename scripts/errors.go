@@ -57,6 +57,7 @@ var (
 	errStopped   = errors.New("the script is not running")
 	errBusy      = fmt.Errorf("the script is busy: %d commands wait already", maxCommands)
 	errMailFull  = errors.New("the script does not keep up")
+	errStuck     = errors.New("can't be interrupted: a built-in function does not end, and nothing else of the script runs until it does (hint: save the script again, and restart Carillon to end it)")
 	errAbandoned = errors.New("can't be interrupted and was left behind: a built-in function does not end")
 )
 

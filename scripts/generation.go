@@ -31,6 +31,7 @@ type generation struct {
 
 	ended atomic.Bool // nothing that it does has an effect any more
 	stats stats
+	runAt atomic.Pointer[position] // the handler of the present run, for the watchdog
 
 	hits []*subscription // scratch of the router, guarded by its mu
 
@@ -82,6 +83,7 @@ func (g *generation) main(program *goja.Program) {
 	g.newVM()
 	g.lease.interrupt = func(reason error) { g.vm.Interrupt(reason) }
 	g.lease.clear = func() { g.vm.ClearInterrupt() }
+	g.lease.stuck = g.tellStuck
 	g.host.watchdog.add(&g.lease)
 	defer g.host.watchdog.remove(&g.lease)
 	err := g.load(program)
