@@ -267,7 +267,7 @@ func names(param string, lists []string, most int, check func(string) string) ([
 				return nil, malformed(param, "has %.300q, which %s", name, wrong)
 			}
 			if len(out) >= most {
-				return nil, malformed(param, "has too many names: a stream may name so many types, domains and entities together; a * can stand for several")
+				return nil, malformed(param, "has too many names: limits.selection_items bounds the types, domains and entities of a stream together; a * can stand for several")
 			}
 			out = append(out, simplify(param, name))
 		}

@@ -99,7 +99,7 @@ func TestQueryRefuses(t *testing.T) {
 		{"type=a%00b", "is no event type"},
 		{"type=" + strings.Repeat("x", 65), "1 to 64 bytes"},
 		{"domain=" + strings.Repeat("x", 256), "256 bytes"},
-		{"domain=" + strings.Repeat("x,", 1001), "too many names"},
+		{"domain=" + strings.Repeat("x,", 1001), "too many names: limits.selection_items"},
 		{"domain=" + patterns(65), "65 names with a *"},
 		{"snapshot=maybe", "snapshot must be 1 or 0"},
 		{"padding=2", "padding must be"},

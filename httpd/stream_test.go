@@ -80,6 +80,15 @@ func TestFlatStream(t *testing.T) {
 	stats := h.ask("GET", "/get_sse_stats", "")
 	stats.want(t, "stats", 200, `"id":"`+hello.ID+`"`)
 	stats.want(t, "stats", 200, `"entity:light.kitchen":1`)
+	var told struct {
+		Statistics struct{ ClientStats []clientStats }
+	}
+	if err := json.Unmarshal([]byte(stats.body), &told); err != nil || len(told.Statistics.ClientStats) != 1 {
+		t.Fatalf("stats: got %v in %s, want one client", err, stats.body)
+	}
+	if c := told.Statistics.ClientStats[0]; c.LastActivity < c.ConnectedAt {
+		t.Errorf("stats: got last active at %s, before it connected at %s", c.LastActivity, c.ConnectedAt)
+	}
 	h.ask("GET", "/api/events", "").want(t, "listeners", 200, `[{"event":"state_changed","listener_count":1}]`)
 }
 

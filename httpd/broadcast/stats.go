@@ -133,6 +133,9 @@ func (h *Hub) info(s *Stream, pings map[*channel]int64) StreamInfo {
 		Bytes: s.bytes, Events: s.events, Position: s.pos,
 		Blocked: s.is(blocked), Replaying: s.is(replays),
 	}
+	if info.LastSent.Before(info.ConnectedAt) { // it is cut to the second
+		info.LastSent = info.ConnectedAt
+	}
 	if ping := time.Unix(0, pings[f.ch]); ping.After(info.ConnectedAt) {
 		info.LastPing = ping
 	}
