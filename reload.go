@@ -111,7 +111,7 @@ func (h *served) apply(c *config.Config) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := h.journal.SetRetention(ctx, c.Journal.MaxAge, c.Journal.MaxBytes); err != nil {
-		return fmt.Errorf("changing the journal's retention: %w", err)
+		return err
 	}
 	h.http.SetSettings(httpSettings(c, keys))
 	h.scripts.SetLimits(scripts.Limits{Handler: c.Scripts.Timeout})

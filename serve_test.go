@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"carillon/internal/config"
+	"carillon/runtime/journal"
 )
 
 // The printed addresses are for pasting: whatever the token holds, it arrives.
@@ -48,6 +49,19 @@ func TestCheckConfigLooksAtKeyFiles(t *testing.T) {
 	write(t, filepath.Join(h.dir, "secret"), strings.Repeat("s", 32))
 	if err := h.checkConfig(); err != nil {
 		t.Errorf("with the key file: got %v", err)
+	}
+}
+
+// A change that can't be put in force is told once, not as the error of an error.
+func TestRetentionThatCannotBeChangedIsToldOnce(t *testing.T) {
+	j, err := journal.Open(t.Context(), journal.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	h := &served{journal: j}
+	if err := h.apply(config.Default()); err == nil || strings.Count(err.Error(), "retention") != 1 {
+		t.Errorf("with a closed journal: got %v, want the retention named once", err)
 	}
 }
 
