@@ -149,8 +149,9 @@ func (g *generation) serve() {
 // step runs the timer that is due, if any, and one job, if any. It reports
 // whether there was either.
 func (g *generation) step() (did bool) {
-	if t := g.timers.due(time.Now()); t != nil && g.box.enter() {
-		g.fire(t)
+	// A timer is taken only when it may run: while paused, it waits.
+	if now := time.Now(); g.timers.wait(now) == 0 && g.box.enter() {
+		g.fire(g.timers.due(now))
 		g.box.leave()
 		did = true
 	}
