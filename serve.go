@@ -147,8 +147,11 @@ func (h *served) openFront(c *config.Config) error {
 	return h.apply(c)
 }
 
-// ready says what the home is still waiting for.
+// ready says what the home is still waiting for, or can't do.
 func (h *served) ready() error {
+	if err := h.journal.Err(); err != nil {
+		return err
+	}
 	select {
 	case <-h.scripts.Ready():
 		return nil

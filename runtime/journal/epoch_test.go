@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -144,5 +145,25 @@ func TestTheHeadIsNotedWhileOpen(t *testing.T) {
 	}
 	if m, err := readMark(j.dir); err != nil || (m != mark{Boot: bootID(), Head: 11, Clean: true}) {
 		t.Errorf("got %+v, %v, want a clean end at 11", m, err)
+	}
+}
+
+func TestALostFolderTakesNothing(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	j := open(t, Options{Dir: dir})
+	mustAppend(t, j, event(1))
+	if err := j.Err(); err != nil {
+		t.Fatalf("got %v of a sound journal", err)
+	}
+	if err := os.Rename(dir, dir+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the journal notices", func() bool { return j.Err() != nil })
+	if _, err := appendWait(t, j, event(2)); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "removed or replaced") {
+		t.Errorf("got %v, want an error that says what happened to the folder", err)
+	}
+	if err := os.Rename(dir+".gone", dir); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -56,6 +56,7 @@ type Journal struct {
 	eng      *engine          // nil while the server is down
 	down     error            // why eng is nil
 	refused  error            // why Append fails, until Recover
+	lost     error            // why Append fails for good: the folder is gone
 	queue    []*entry         // appended, not yet taken by run
 	used     int              // events queued, under way, or kept for a Tail
 	usedSize int              // their JSON, in bytes
