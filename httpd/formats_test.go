@@ -58,7 +58,7 @@ func TestFormatsDoNotAllocate(t *testing.T) {
 		t.Fatalf("got %d events and %v, want 2", len(events), err)
 	}
 	buf := make([]byte, 0, 4096)
-	for _, format := range formats() {
+	for _, format := range newFormats(testEpoch) {
 		for _, event := range wrapEvents(events) {
 			if n := testing.AllocsPerRun(100, func() { buf = format.Append(buf[:0], event) }); n != 0 {
 				t.Errorf("format %s, event %s: got %v allocations, want 0", format.Name, event.Type, n)

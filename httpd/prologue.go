@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"carillon/httpd/broadcast"
 	"carillon/internal/sse"
 	"carillon/runtime"
 )
@@ -70,7 +70,7 @@ func (s *Server) prologue(o *opening) (b []byte, after uint64, resume bool) {
 		b = sse.AppendComment(b, strings.Repeat(" ", 2048))
 	}
 	b = sse.AppendRetry(b, o.retry)
-	b = o.appendGreeting(b, s.now())
+	b = s.appendGreeting(b, o)
 	lost := o.point.resume && o.snapshot && o.point.after+1 < s.First()
 	if o.point.resume && !lost {
 		return b, o.point.after, true
@@ -88,34 +88,34 @@ func (s *Server) prologue(o *opening) (b []byte, after uint64, resume bool) {
 	case o.point.reset != "":
 		b = sse.AppendEvent(b, "", "reset", appendReset(nil, s.Epoch, cut, o.point.reset))
 	}
-	b = o.appendSnapshot(b, states)
+	b = s.format(o.format).appendStates(b, states, cut, func(state *runtime.State) bool { return takesState(&o.selection, state) })
 	b = sse.AppendID(b, sse.FormatID(s.Epoch, cut))
 	// To the hub 0 means from now on, and that is later than the cut.
 	return b, cut, cut == 0
 }
 
-func (o *opening) appendGreeting(b []byte, now time.Time) []byte {
-	if o.format == formatHA {
-		return sse.AppendEvent(b, "", "", []byte("ping"))
+func (s *Server) appendGreeting(b []byte, o *opening) []byte {
+	f := s.format(o.format)
+	if f.greeting == nil {
+		return b
 	}
-	return sse.AppendEvent(b, "", "", appendConnection(nil, o.id, now))
+	return sse.AppendEvent(b, "", f.greetingName, f.greeting(nil, o, s.now()))
 }
 
-// appendSnapshot appends a frame for each state that the selection takes.
-func (o *opening) appendSnapshot(b []byte, states []*runtime.State) []byte {
+// appendStates appends a frame for each of the states that want takes.
+func (f *format) appendStates(b []byte, states []*runtime.State, cut uint64, want func(*runtime.State) bool) []byte {
 	var payload []byte
 	for _, state := range states {
-		if !o.selection.Matches(runtime.StateChanged, runtime.Domain(state.EntityID), state.EntityID) {
-			continue
+		if want(state) {
+			payload = f.state(payload[:0], state, cut)
+			b = sse.AppendEvent(b, "", f.stateName, payload)
 		}
-		if o.format == formatHA {
-			payload = appendStateAsEvent(payload[:0], state)
-		} else {
-			payload = appendFlatState(payload[:0], state.EntityID, state, state.LastUpdated)
-		}
-		b = sse.AppendEvent(b, "", "", payload)
 	}
 	return b
+}
+
+func takesState(sel *broadcast.Selection, s *runtime.State) bool {
+	return sel.Matches(runtime.StateChanged, runtime.Domain(s.EntityID), s.EntityID)
 }
 
 func appendGap(b []byte, first, last uint64) []byte {

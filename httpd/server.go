@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,6 +84,7 @@ type Server struct {
 	unfollow  func()
 	http      *fasthttp.Server
 	local     fasthttp.RequestHandler
+	formats   []format
 	routes    routeTable
 	metrics   *metrics.Set
 	log       *slog.Logger
@@ -94,12 +94,17 @@ type Server struct {
 	stopping atomic.Bool
 	locks    lockouts
 	openings chan struct{} // holds a token for each snapshot that is being written
+	readings chan struct{} // and for each poll that reads the journal
+	stopped  chan struct{} // closed by Shutdown
+	places   places
+	recent   recent
+	rate     rate
+	hijacked atomic.Int32 // connections on their way to the hub, or with a refusal
 
-	streams struct {
+	complaint struct {
 		mu sync.Mutex
 		// Guarded by mu.
-		total     int
-		byAddress map[netip.Addr]int
+		last time.Time
 	}
 }
 
@@ -129,7 +134,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	if s.startErr != nil {
 		return s.startErr
 	}
-	if err := s.http.Serve(ln); err != nil {
+	if err := s.http.Serve(s.newGate(ln)); err != nil {
 		return fmt.Errorf("serving %s: %w", ln.Addr(), err)
 	}
 	return nil
@@ -143,10 +148,12 @@ func (s *Server) start() error {
 	}
 	s.startedAt = s.now()
 	s.openings = make(chan struct{}, maxOpenings)
-	s.streams.byAddress = map[netip.Addr]int{}
+	s.readings = make(chan struct{}, maxReadings)
+	s.stopped = make(chan struct{})
 	s.metrics = s.newMetrics()
 	s.local = s.newLocal()
 	s.routes = newRoutes()
+	s.formats = newFormats(s.Epoch)
 	setDefault(&s.HeaderTimeout, 10*time.Second)
 	setDefault(&s.IdleTimeout, 75*time.Second)
 	if err := s.startHub(); err != nil {
@@ -183,13 +190,15 @@ func (s *Server) startHub() error {
 	var hub *broadcast.Hub
 	after, cancel := s.Runtime.Follow(func(batch []*runtime.Event) {
 		<-ready
+		s.recent.add(batch)
 		if hub != nil {
 			hub.Publish(wrapEvents(batch))
 		}
 	})
 	defer close(ready)
+	s.recent.begin(after)
 	config := s.Broadcast
-	config.Epoch, config.Formats, config.Head = s.Epoch, formats(), after
+	config.Epoch, config.Formats, config.Head = s.Epoch, broadcastFormats(s.formats), after
 	config.First = s.First
 	config.Replay = func(ctx context.Context, after uint64, fn func(*broadcast.Event) bool) error {
 		return s.Replay(ctx, after, func(e *runtime.Event) bool { return fn(wrapEvent(e)) })
@@ -215,6 +224,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if s.http == nil {
 		return nil
 	}
+	close(s.stopped)
 	s.unfollow()
 	err := s.hub.Close(ctx)
 	if closing := s.http.ShutdownWithContext(ctx); closing != nil {

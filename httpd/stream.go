@@ -33,7 +33,7 @@ type opening struct {
 	query
 	point   point
 	id      string
-	user    string
+	visitor visitor
 	address netip.Addr
 	cors    []byte // header lines
 	retry   time.Duration
@@ -56,7 +56,7 @@ func (s *Server) openStream(c *call, format string) error {
 		c.SetContentType("text/event-stream")
 		return nil
 	}
-	o := &opening{query: q, id: cryptorand.Text(), user: c.user, address: remote(c.RequestCtx)}
+	o := &opening{query: q, id: cryptorand.Text(), visitor: c.visitor, address: remote(c.RequestCtx)}
 	if o.point, err = s.locate(q.from); err != nil {
 		return err
 	}
@@ -80,6 +80,8 @@ func (s *Server) hijack(ctx *fasthttp.RequestCtx, fn func(net.Conn)) {
 		if wrapped, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {
 			conn = wrapped.UnsafeConn()
 		}
+		s.hijacked.Add(1)
+		defer s.hijacked.Add(-1)
 		defer func() {
 			if p := recover(); p != nil {
 				s.metrics.GetOrCreateCounter("carillon_http_panics_total").Inc()
@@ -93,16 +95,14 @@ func (s *Server) hijack(ctx *fasthttp.RequestCtx, fn func(net.Conn)) {
 
 // attach gives the stream to the hub, or tells the client when to come back.
 func (s *Server) attach(o *opening, conn net.Conn) {
-	reason, release := s.takePlace(o.address)
-	if reason != "" {
-		s.refused(reason)
-		s.writeLater(conn, o, "Too many streams are open; come back later.")
-		return
+	reason, release := s.places.take(o.visitor, o.address, false, s.settings())
+	if reason == noReason && o.snapshot && !s.beginSnapshot() {
+		release()
+		reason = tooManySnapshots
 	}
-	if o.snapshot && !s.beginSnapshot() {
-		release(broadcast.Ended)
-		s.refused("too_many_snapshots")
-		s.writeLater(conn, o, "Too many snapshots are being read; come back later.")
+	if reason != noReason {
+		s.refused(reason)
+		s.writeLater(conn, o, reason.why())
 		return
 	}
 	prologue, after, resume := s.prologue(o)
@@ -111,7 +111,7 @@ func (s *Server) attach(o *opening, conn net.Conn) {
 		<-s.openings
 	}
 	if !written {
-		release(broadcast.Ended)
+		release()
 		s.refused("snapshot_not_read")
 		conn.Close()
 		return
@@ -122,20 +122,31 @@ func (s *Server) attach(o *opening, conn net.Conn) {
 	_, err := s.hub.Attach(broadcast.Request{
 		Conn: conn, Format: o.format, Selection: o.selection, Prologue: prologue,
 		After: after, Resume: resume, MaxAge: o.maxAge,
-		ID: o.id, Remote: o.address.String(), Label: o.user,
-		OnClose: release,
+		ID: o.id, Remote: o.address.String(), Label: o.visitor.user,
+		OnClose: func(broadcast.Reason) { release() },
 	})
 	if err == nil {
 		return
 	}
-	release(broadcast.Ended)
-	s.refused("hub")
+	release()
+	s.notAttached(o, conn, err, prologue == nil)
+}
+
+// notAttached tells the reader of a stream that the hub did not take when to
+// come back, if it did not get a part of the stream yet.
+func (s *Server) notAttached(o *opening, conn net.Conn, err error, begun bool) {
+	reason, why := refusedReason("hub"), "Carillon is stopping."
+	if lacksDescriptors(err) {
+		reason, why = noDescriptors, noDescriptors.why()
+		s.complain("stream", err)
+	}
+	s.refused(reason)
 	s.log.Debug("attaching a stream", "remote", o.address, "err", err)
-	if prologue == nil {
+	if begun {
 		conn.Close()
 		return
 	}
-	s.writeLater(conn, o, "Carillon is stopping.")
+	s.writeLater(conn, o, why)
 }
 
 // beginSnapshot waits for one of the places for snapshots that are being
@@ -161,32 +172,6 @@ func writeLong(conn net.Conn, prologue []byte) bool {
 		return false
 	}
 	return conn.SetWriteDeadline(time.Time{}) == nil
-}
-
-// takePlace counts a stream, or returns why there may not be another one.
-// Release gives the place back; it is called once, for whatever reason.
-func (s *Server) takePlace(address netip.Addr) (refused string, release func(broadcast.Reason)) {
-	settings := s.settings()
-	address = network(address)
-	open := &s.streams
-	open.mu.Lock()
-	defer open.mu.Unlock()
-	switch {
-	case open.total >= settings.MaxStreams:
-		return "too_many_streams", nil
-	case open.byAddress[address] >= settings.MaxStreamsPerAddress:
-		return "too_many_streams_of_address", nil
-	}
-	open.total++
-	open.byAddress[address]++
-	return "", func(broadcast.Reason) {
-		open.mu.Lock()
-		defer open.mu.Unlock()
-		open.total--
-		if open.byAddress[address]--; open.byAddress[address] == 0 {
-			delete(open.byAddress, address)
-		}
-	}
 }
 
 // refuseStream refuses a stream for now: 200, when to come back, why, and the

@@ -390,9 +390,8 @@ func TestStreamLimits(t *testing.T) {
 	h.ask("GET", "/metrics", "").want(t, "counted", 200, `carillon_http_refused_total{reason="too_many_streams"} 2`)
 	first.conn.Close()
 	h.waitFor("the place to be free", func() bool {
-		h.server.streams.mu.Lock()
-		defer h.server.streams.mu.Unlock()
-		return h.server.streams.total == 1
+		streams, _ := h.server.places.now()
+		return streams == 1
 	})
 	h.open("/api/stream").moved()
 	h.server.SetSettings(Settings{MaxStreamsPerAddress: 2})
