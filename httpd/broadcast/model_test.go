@@ -33,6 +33,7 @@ func (p *handPump) lockSending()           {}
 func (p *handPump) unlockSending()         {}
 func (p *handPump) reply(j *job)           { p.replies <- j }
 func (p *handPump) ask(f func())           { f() }
+func (p *handPump) look(*Stream)           {}
 func (p *handPump) finish(*Stream, Reason) {}
 func (p *handPump) sweep() {
 	for _, s := range p.streams {
@@ -99,7 +100,7 @@ func (p *handPump) takeReply(t *testing.T) {
 		if j.err != nil {
 			t.Fatalf("replay: %v", j.err)
 		}
-		j.s.take(j)
+		p.h.take(j)
 	case <-time.After(patience):
 		t.Fatal("a replay does not come back")
 	}

@@ -358,7 +358,7 @@ func (w *world) stuck() {
 	until(w.t, "a stream to be blocked", func() bool {
 		found := false
 		w.hub.Streams(func(info StreamInfo) {
-			found = found || info.Blocked || w.hub.cfg.portable && info.Lag > 30 && info.Events > 0
+			found = found || info.Blocked || w.hub.cfg.portable && info.LagEvents > 30 && info.Events > 0
 		})
 		return found
 	})
@@ -369,7 +369,7 @@ func (w *world) settled() {
 	w.t.Helper()
 	until(w.t, "all streams to have everything", func() bool {
 		lag := uint64(0)
-		w.hub.Streams(func(info StreamInfo) { lag += info.Lag })
+		w.hub.Streams(func(info StreamInfo) { lag += info.LagEvents })
 		return lag == 0
 	})
 }
