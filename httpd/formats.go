@@ -52,7 +52,9 @@ func (s *Server) format(name string) *format {
 func broadcastFormats(formats []format) []broadcast.Format {
 	list := make([]broadcast.Format, len(formats))
 	for i := range formats {
-		list[i] = formats[i].Format
+		f := &formats[i]
+		list[i] = f.Format
+		list[i].Gap = func(b []byte, g broadcast.Gap) []byte { return f.told(b, g.Name(), g.To, g.AppendJSON(nil)) }
 	}
 	return list
 }
@@ -97,14 +99,23 @@ func newFlat() format {
 }
 
 func wrapEvent(e *runtime.Event) *broadcast.Event {
-	return &broadcast.Event{Seq: e.Seq, Type: e.Type, Domain: e.Domain, EntityID: e.EntityID, Value: e}
+	return &broadcast.Event{Seq: e.Seq, Type: e.Type, Domain: e.Domain, EntityID: e.EntityID, Key: key(e), Value: e}
+}
+
+// key is what a conflating stream keeps only the last of: the changes of an
+// entity.
+func key(e *runtime.Event) string {
+	if e.Type == runtime.StateChanged {
+		return e.EntityID
+	}
+	return ""
 }
 
 // wrapEvents makes two allocations, whatever the batch's length.
 func wrapEvents(batch []*runtime.Event) []*broadcast.Event {
 	wrapped, out := make([]broadcast.Event, len(batch)), make([]*broadcast.Event, len(batch))
 	for i, e := range batch {
-		wrapped[i] = broadcast.Event{Seq: e.Seq, Type: e.Type, Domain: e.Domain, EntityID: e.EntityID, Value: e}
+		wrapped[i] = broadcast.Event{Seq: e.Seq, Type: e.Type, Domain: e.Domain, EntityID: e.EntityID, Key: key(e), Value: e}
 		out[i] = &wrapped[i]
 	}
 	return out

@@ -30,6 +30,7 @@ func newNative(epoch string) format {
 	return format{
 		Format: broadcast.Format{
 			Name:   formatNative,
+			Event:  nativeName,
 			Append: func(b []byte, ev *broadcast.Event) []byte { return appendNative(b, epoch, ev.Value.(*runtime.Event)) },
 		},
 		greeting:     appendStreamID,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"carillon/httpd/broadcast"
 	"carillon/internal/sse"
 	"carillon/runtime"
 )
@@ -267,13 +268,13 @@ func (b *batch) appendJSON(dst []byte, epoch string, head uint64) []byte {
 	dst = sse.AppendSeqID(dst, epoch, max(head, b.pos))
 	dst = append(dst, `","gap":`...)
 	if b.gap.to > 0 {
-		dst = appendGap(dst, b.gap.from, b.gap.to)
+		dst = broadcast.Gap{From: b.gap.from, To: b.gap.to, Reason: broadcast.AgedOut}.AppendJSON(dst)
 	} else {
 		dst = append(dst, "null"...)
 	}
 	dst = append(dst, `,"reset":`...)
 	if b.reset != "" {
-		dst = appendReset(dst, epoch, b.pos, b.reset)
+		dst = broadcast.Gap{To: b.pos, Reason: b.reset, Reset: true, Epoch: epoch}.AppendJSON(dst)
 	} else {
 		dst = append(dst, "null"...)
 	}

@@ -51,8 +51,8 @@ const (
 	no
 )
 
-// slowPolicies are the values of the parameter slow; see broadcast.Policy.
-var slowPolicies = []string{"replay", "conflate", "disconnect"}
+// slowPolicies are the values of the parameter slow, in the policies' order.
+var slowPolicies = []string{broadcast.Replay.String(), broadcast.Conflate.String(), broadcast.Disconnect.String()}
 
 // A from is where a stream begins.
 type from struct {

@@ -40,6 +40,9 @@ type routeTable []route
 func newRoutes() routeTable {
 	return routeTable{
 		{path: "/api/stream", stream: formatHA},
+		{path: "/api/stream/*", get: (*Server).getStream, post: (*Server).postStream, del: (*Server).deleteStream},
+		{path: "/api/streams", get: (*Server).getStreams},
+		{path: "/api/streams/*", get: (*Server).getStream, post: (*Server).postStream, del: (*Server).deleteStream},
 		{path: "/subscribe_events", stream: formatFlat},
 		{path: "/api/", get: (*Server).getStatus},
 		{path: "/api/config", get: (*Server).getConfig},

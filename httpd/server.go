@@ -99,6 +99,8 @@ type Server struct {
 	places   places
 	recent   recent
 	rate     rate
+	changing sync.Mutex   // held while a stream's selection changes
+	leaving  sync.Map     // ids of the streams with leave=1
 	hijacked atomic.Int32 // connections on their way to the hub, or with a refusal
 
 	complaint struct {
@@ -215,9 +217,9 @@ func (s *Server) startHub() error {
 	return nil
 }
 
-// Shutdown ends all streams on a frame boundary, refuses other requests with
-// 503 meanwhile, and then closes the listeners and connections. It returns
-// ctx's error when that ends first.
+// Shutdown ends all streams on a frame boundary, spread over the settings' Drain,
+// refuses other requests with 503 meanwhile, and then closes the listeners and
+// connections. It returns ctx's error when that ends first.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopping.Store(true)
 	s.startOnce.Do(func() { s.startErr = errors.New("the server was shut down before it began") })
@@ -225,8 +227,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	}
 	close(s.stopped)
+	var err error
+	if drain := s.settings().Drain; drain > 0 && s.hub.Stats().Streams > 0 {
+		err = s.hub.Drain(ctx, drain)
+	}
 	s.unfollow()
-	err := s.hub.Close(ctx)
+	err = errors.Join(err, s.hub.Close(ctx))
 	if closing := s.http.ShutdownWithContext(ctx); closing != nil {
 		err = errors.Join(err, fmt.Errorf("closing connections: %w", closing))
 	}

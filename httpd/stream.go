@@ -1,12 +1,14 @@
 package httpd
 
 import (
+	"cmp"
 	cryptorand "crypto/rand"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -63,6 +65,7 @@ func (s *Server) openStream(c *call, format string) error {
 	settings := s.settings()
 	o.cors = s.corsLines(c.RequestCtx)
 	o.retry = jitter(settings.Retry)
+	o.slow = cmp.Or(o.slow, settings.Slow)
 	o.maxAge = shortest(q.maxAge, settings.MaxAge)
 	if !c.expires.IsZero() {
 		o.maxAge = shortest(o.maxAge, max(c.expires.Sub(s.now()), time.Second))
@@ -105,6 +108,11 @@ func (s *Server) attach(o *opening, conn net.Conn) {
 		s.writeLater(conn, o, reason.why())
 		return
 	}
+	if o.leave == yes {
+		s.leaving.Store(o.id, nil)
+		free := release
+		release = func() { s.leaving.Delete(o.id); free() }
+	}
 	prologue, after, resume := s.prologue(o)
 	written := len(prologue) <= longPrologue || writeLong(conn, prologue)
 	if o.snapshot {
@@ -122,7 +130,8 @@ func (s *Server) attach(o *opening, conn net.Conn) {
 	_, err := s.hub.Attach(broadcast.Request{
 		Conn: conn, Format: o.format, Selection: o.selection, Prologue: prologue,
 		After: after, Resume: resume, MaxAge: o.maxAge,
-		ID: o.id, Remote: o.address.String(), Label: o.visitor.user,
+		Slow: policy(o.slow), GapsAsData: o.gapsData,
+		ID: o.id, Remote: o.address.String(), Label: o.visitor.user, Credential: o.visitor.who(),
 		OnClose: func(broadcast.Reason) { release() },
 	})
 	if err == nil {
@@ -188,6 +197,7 @@ func (s *Server) refuseStream(ctx *fasthttp.RequestCtx, format string, refused *
 
 // writeLater tells a stream's reader to come back later and closes.
 func (s *Server) writeLater(conn net.Conn, o *opening, why string) {
+	o.id = "" // of no stream
 	b := o.appendHead(nil)
 	b = sse.AppendRetry(b, o.retry)
 	b = sse.AppendComment(b, why)
@@ -212,6 +222,9 @@ func (o *opening) appendHead(b []byte) []byte {
 		"X-Accel-Buffering: no\r\n"+
 		"X-Content-Type-Options: nosniff\r\n"+
 		"Connection: close\r\n"...)
+	if o.id != "" {
+		b = append(append(append(b, "X-Stream-Id: "...), o.id...), "\r\n"...)
+	}
 	b = append(b, o.cors...)
 	return append(b, "\r\n"...)
 }
@@ -220,6 +233,11 @@ func (s *Server) corsLines(ctx *fasthttp.RequestCtx) []byte {
 	var lines []byte
 	s.cors(ctx, func(name, value string) { lines = fmt.Appendf(lines, "%s: %s\r\n", name, value) })
 	return lines
+}
+
+// policy returns the policy of one of slowPolicies.
+func policy(name string) broadcast.Policy {
+	return broadcast.Policy(max(slices.Index(slowPolicies, name), 0))
 }
 
 // jitter returns a random time from d up to twice d.
