@@ -22,7 +22,7 @@ const (
 	readingTime = time.Second
 	// rest is the time between two looks of a waiting poll at events that it did
 	// not ask for.
-	rest = 5 * time.Millisecond
+	rest = 10 * time.Millisecond
 )
 
 // A batch is the answer to a poll on its way.
