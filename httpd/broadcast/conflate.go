@@ -52,13 +52,14 @@ func (t *turn) conflate() (chunk, error) {
 type survivors struct {
 	last            map[string]uint64 // sequence of the last event of each key
 	keyless         []uint64          // ring of the newest ones' sequences
+	most            int               // of them
 	seen            int               // events without a key
 	merged, dropped uint64
 }
 
 // survivors reads what the selection takes behind t.pos, up to and including to.
 func (t *turn) survivors(to uint64) (*survivors, error) {
-	left := &survivors{last: make(map[string]uint64)}
+	left := &survivors{last: make(map[string]uint64), most: t.r.h.cfg.keyless}
 	f := t.j.feed
 	err := t.r.h.cfg.Replay(t.r.ctx, t.pos, func(ev *Event) bool {
 		if ev.Seq > to {
@@ -74,11 +75,11 @@ func (t *turn) survivors(to uint64) (*survivors, error) {
 
 func (l *survivors) add(ev *Event) {
 	switch _, known := l.last[ev.Key]; {
-	case ev.Key == "" && len(l.keyless) < maxKeyless:
+	case ev.Key == "" && len(l.keyless) < l.most:
 		l.keyless = append(l.keyless, ev.Seq)
 		l.seen++
 	case ev.Key == "":
-		l.keyless[l.seen%maxKeyless] = ev.Seq
+		l.keyless[l.seen%l.most] = ev.Seq
 		l.seen++
 		l.dropped++
 	case known:
@@ -99,8 +100,8 @@ func (l *survivors) has(ev *Event) bool {
 }
 
 func (l *survivors) oldest() int {
-	if l.seen <= maxKeyless {
+	if l.seen <= l.most {
 		return 0
 	}
-	return l.seen % maxKeyless
+	return l.seen % l.most
 }

@@ -60,8 +60,10 @@ type Config struct {
 	Log *slog.Logger     // nil for slog.Default
 	Now func() time.Time // nil for time.Now
 
-	portable bool // all streams on the portable pump
-	manual   bool // no ticks but those of a test
+	portable bool   // all streams on the portable pump
+	manual   bool   // no ticks but those of a test
+	backlog  uint64 // 0 for mergeBacklog
+	keyless  int    // 0 for maxKeyless
 }
 
 // A Hub carries events to streams.
@@ -147,6 +149,8 @@ func (c *Config) complete() error {
 	c.Retry = orElse(c.Retry, 2*time.Second)
 	c.Pumps = orElse(c.Pumps, goruntime.GOMAXPROCS(0))
 	c.Readers = orElse(c.Readers, 8)
+	c.backlog = orElse(c.backlog, mergeBacklog)
+	c.keyless = orElse(c.keyless, maxKeyless)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -156,7 +160,7 @@ func (c *Config) complete() error {
 	return nil
 }
 
-func orElse[T int | time.Duration](v, otherwise T) T {
+func orElse[T int | uint64 | time.Duration](v, otherwise T) T {
 	if v <= 0 {
 		return otherwise
 	}

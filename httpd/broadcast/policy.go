@@ -39,6 +39,8 @@ const (
 	maxKeyless   = 256 // events without a key that one conflation gives
 )
 
+const noLimit = ^uint64(0)
+
 var behindComment = sse.AppendComment(nil, "slow: what is missing comes from the journal (replay)")
 
 // An extra is what a stream has that is not like most: they share none, so that
@@ -51,7 +53,7 @@ type extra struct {
 	// Owned by the stream's pump.
 	merging uint64 // the sequence with which a conflation under way ends; 0 for none
 	told    bool   // its gap is told
-	limit   uint64 // what a reader may give at most; 0 for all
+	limit   uint64 // the last sequence that a reader may give, or noLimit
 	owned   int64  // bytes in Stream.own that count in Hub.owned
 
 	waiting atomic.Int32 // length of changes
@@ -62,7 +64,7 @@ func (r *Request) extra() *extra {
 	if r.Slow == Replay && !r.GapsAsData {
 		return nil
 	}
-	return &extra{slow: r.Slow, gapsAsData: r.GapsAsData}
+	return &extra{slow: r.Slow, gapsAsData: r.GapsAsData, limit: noLimit}
 }
 
 // nextOf is next for a stream that has x, once all its own bytes are sent.
@@ -78,17 +80,17 @@ func (h *Hub) nextOf(s *Stream, x *extra, g *gather) need {
 			return needOwn
 		}
 	}
-	n, _ := h.upTo(s, x, g, 0)
+	n, _ := h.upTo(s, x, g, noLimit)
 	return n
 }
 
-// upTo says what a stream needs to have everything up to limit, unless 0, and
-// whether it has.
+// upTo says what a stream needs to have everything up to limit, and whether it
+// has.
 func (h *Hub) upTo(s *Stream, x *extra, g *gather, limit uint64) (n need, reached bool) {
 	x.limit = limit
 	head := h.head.Load() // before any look at the feed, which is complete up to it
 	switch {
-	case limit != 0 && !s.is(joined) && s.pos >= limit:
+	case !s.is(joined) && s.pos >= limit:
 		return needNothing, true
 	case x.merging > s.pos:
 		return needReplay, false
@@ -105,7 +107,7 @@ func (h *Hub) upTo(s *Stream, x *extra, g *gather, limit uint64) (n need, reache
 		return needReplay, false
 	}
 	end, ok := f.end(), true
-	if limit != 0 {
+	if limit != noLimit {
 		end, ok = f.join(limit)
 	}
 	if !ok {
@@ -117,7 +119,7 @@ func (h *Hub) upTo(s *Stream, x *extra, g *gather, limit uint64) (n need, reache
 	case lost:
 		return h.fellBehind(s, x, g), false
 	}
-	return needNothing, limit != 0 && head >= limit
+	return needNothing, head >= limit
 }
 
 // outdated reports whether a stream on its feed is to be conflated.
@@ -130,16 +132,11 @@ func (h *Hub) outdated(s *Stream, x *extra) bool {
 		return false
 	}
 	frames, _, ok := s.member.feed.behind(s.cursor)
-	return ok && frames > mergeBacklog
+	return ok && frames > h.cfg.backlog
 }
 
-// merge begins a conflation up to the head, or to limit unless 0.
-func (x *extra) merge(head, limit uint64) {
-	if limit != 0 {
-		head = min(head, limit)
-	}
-	x.merging, x.told = head, false
-}
+// merge begins a conflation up to the head, or to limit.
+func (x *extra) merge(head, limit uint64) { x.merging, x.told = min(head, limit), false }
 
 // fellBehind applies the policy to a stream whose next frame is not in memory
 // any more. x may be nil.

@@ -21,7 +21,7 @@ type job struct {
 	pump  pump
 	feed  *feed
 	check bool   // after may lie ahead of the journal
-	limit uint64 // nothing above it is given; 0 for no limit
+	limit uint64 // nothing above it is given
 	merge uint64 // it is a conflation up to here; 0 if not
 
 	// The reader moves pos from the sequence that the stream has to the one
@@ -60,7 +60,7 @@ type readers struct {
 
 func (r *readers) ask(s *Stream) {
 	s.set(replays)
-	j := &job{s: s, pump: s.member.pump, feed: s.member.feed, check: s.is(checking) && s.pos > r.h.head.Load(), pos: s.pos}
+	j := &job{s: s, pump: s.member.pump, feed: s.member.feed, check: s.is(checking) && s.pos > r.h.head.Load(), pos: s.pos, limit: noLimit}
 	if x := s.extra.Load(); x != nil {
 		j.limit, j.merge = x.limit, x.merging
 	}
@@ -115,7 +115,7 @@ func (r *readers) known(j *job) (chunk, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c, ok := r.kept[j.key()]
-	return c, ok && !j.check && (j.limit == 0 || c.end <= j.limit)
+	return c, ok && !j.check && c.end <= j.limit
 }
 
 func (j *job) key() chunkKey { return chunkKey{j.feed, j.pos, j.merge} }
@@ -170,10 +170,7 @@ func (t *turn) read() (chunk, error) {
 			return chunk{}, err
 		}
 	}
-	limit := h.head.Load()
-	if t.j.limit != 0 {
-		limit = min(limit, t.j.limit)
-	}
+	limit := min(h.head.Load(), t.j.limit)
 	if t.pos >= limit {
 		return t.chunk(), nil
 	}

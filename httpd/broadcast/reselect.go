@@ -60,7 +60,8 @@ func (t *idTable) remove(s *Stream) {
 // once; the stream follows as fast as its connection takes it.
 //
 // cut returns own, whole frames that the hub keeps and never changes, and
-// after, which must not lie below the hub's head. It is called with Publish
+// after, which must not lie below the hub's head, nor below that of a change of
+// the same stream which is still to come. It is called with Publish
 // and Attach held back, so it should be quick and must call nothing of the hub.
 //
 // ErrBusy tells that the stream has 8 changes still to come, that 64 MiB of
@@ -78,13 +79,13 @@ func (h *Hub) Reselect(id string, sel Selection, cut func() (own []byte, after u
 		return ErrNoStream
 	}
 	p := h.pumps[s.home]
-	ch, err := h.changeable(s, p)
+	ch, least, err := h.changeable(s, p)
 	if err != nil {
 		return err
 	}
 	own, after := cut()
-	if head := h.head.Load(); after < head {
-		return fmt.Errorf("changing a selection after %d, but the head is %d", after, head)
+	if after < least {
+		return fmt.Errorf("changing a selection after %d, but the stream may have got events up to %d", after, least)
 	}
 	if h.owned.Load()+int64(len(own)) > maxOwned {
 		return ErrBusy
@@ -99,14 +100,22 @@ func (h *Hub) Reselect(id string, sel Selection, cut func() (own []byte, after u
 	return nil
 }
 
-// changeable returns the stream's channel if it may get one more change.
-func (h *Hub) changeable(s *Stream, p pump) (*channel, error) {
+// changeable returns the stream's channel, and after which sequence it can
+// change at the earliest, if it may get one more change.
+func (h *Hub) changeable(s *Stream, p pump) (ch *channel, least uint64, err error) {
 	p.lockSending()
 	defer p.unlockSending()
-	if x := s.extra.Load(); x != nil && len(x.changes) == maxChanges || s.pos > h.head.Load() {
-		return nil, ErrBusy
+	least = h.head.Load()
+	if s.pos > least {
+		return nil, 0, ErrBusy
 	}
-	return s.member.feed.ch, nil
+	if x := s.extra.Load(); x != nil && len(x.changes) > 0 {
+		if len(x.changes) == maxChanges {
+			return nil, 0, ErrBusy
+		}
+		least = max(least, x.changes[len(x.changes)-1].after)
+	}
+	return s.member.feed.ch, least, nil
 }
 
 // plan adds a change to those that the stream has still to make. It reports
@@ -119,7 +128,7 @@ func (h *Hub) plan(s *Stream, p pump, c change) bool {
 	}
 	x := s.extra.Load()
 	if x == nil {
-		x = new(extra)
+		x = &extra{limit: noLimit}
 		s.extra.Store(x)
 	}
 	x.changes = append(x.changes, c)
@@ -143,7 +152,7 @@ func (h *Hub) change(s *Stream, x *extra) {
 	s.clear(joined | chunked)
 	x.owned = int64(len(c.own))
 	s.own = c.own
-	x.merging, x.limit = 0, 0
+	x.merging, x.limit = 0, noLimit
 }
 
 // release gives back what the stream's own bytes held, now that they are sent.
