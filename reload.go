@@ -134,7 +134,12 @@ func httpSettings(c *config.Config, keys []httpd.JWTKey) httpd.Settings {
 		MaxBody:              int(c.Limits.Body),
 		MaxStreams:           c.Limits.Streams,
 		MaxStreamsPerAddress: c.Limits.StreamsPerAddress,
+		MaxPolls:             c.Limits.Polls,
+		MaxConnections:       connectionsForDescriptors(),
+		ConnectionsPerSecond: c.Limits.ConnectionsPerSecond,
 		MaxAge:               c.Stream.MaxAge,
+		Slow:                 c.Stream.Slow,
+		Drain:                c.Server.Drain,
 		Retry:                c.Stream.Retry,
 		Origins:              c.Server.CORS.Origins,
 		LockoutAfter:         c.Auth.Lockout.Failures,
@@ -149,8 +154,9 @@ func httpSettings(c *config.Config, keys []httpd.JWTKey) httpd.Settings {
 		s.LockoutAfter = -1 // never, on both sides
 	}
 	if s.MaxStreams == 0 {
-		s.MaxStreams = streamsForDescriptors()
+		s.MaxStreams = s.MaxConnections
 	}
+	s.MaxStreamsPerCredential = c.Limits.StreamsPerCredential
 	return s
 }
 

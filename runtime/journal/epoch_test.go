@@ -3,7 +3,6 @@ package journal
 import (
 	"context"
 	"errors"
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
