@@ -50,6 +50,8 @@ type Options struct {
 	Workers int
 	// Portable reads with a goroutine per stream even where there is a better way.
 	Portable bool
+	// Chaos disturbs the streams and the server while events are published; nil does not.
+	Chaos *Chaos
 	// Progress is called about twice a second. May be nil.
 	Progress func(Progress)
 	// Notes gets remarks that do not end the test, a line each. Nil discards them.
@@ -64,6 +66,7 @@ type Progress struct {
 	Published, Delivered                int64
 	DeliveredPerSecond, BytesPerSecond  float64 // since the call before
 	Faults, Reconnects, Pending, Others int64
+	Restarts                            int64 // of the server, by the test
 }
 
 // check completes o and reports what is wrong with it.
@@ -88,6 +91,9 @@ func (o *Options) check() error {
 		if name, _, ok := strings.Cut(h, ":"); !ok || strings.ContainsAny(h, "\r\n") || strings.TrimSpace(name) == "" {
 			return fmt.Errorf("header %q: it must have the form Name: value", h)
 		}
+	}
+	if o.Chaos != nil && (o.ListenOnly || o.Rate == 0 || o.NoReconnect) {
+		return errors.New("chaos needs events to be published and streams that reconnect")
 	}
 	if strings.ContainsAny(o.Token, "\r\n") {
 		return errors.New("the token holds a line break")

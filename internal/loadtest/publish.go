@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -128,7 +129,8 @@ func (p *publisher) post(ctx context.Context) (unclear bool, err error) {
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return true, err
+		var op *net.OpError
+		return !errors.As(err, &op) || op.Op != "dial", err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))

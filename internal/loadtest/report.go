@@ -49,6 +49,7 @@ type Report struct {
 	Gaps          int64    `json:"gap_frames"`
 	Resets        int64    `json:"reset_frames"`
 
+	Chaos   *ChaosReport  `json:"chaos,omitempty"`   // nil without chaos
 	Latency *Latency      `json:"latency,omitempty"` // nil if no event had a mark
 	Server  *ServerCost   `json:"server,omitempty"`  // nil if its process is not known
 	Client  time.Duration `json:"client_cpu_ns"`
@@ -133,6 +134,9 @@ func (r *Report) addWorker(w *worker) {
 	r.Gaps += w.gaps
 	r.Resets += w.resets
 	r.faults.add(w.faults)
+	if w.mischief != nil && r.Chaos != nil {
+		r.Chaos.add(w.mischief.done)
+	}
 	r.FaultyStreams += w.faultyStreams()
 	r.Examples = append(r.Examples, w.examples[:min(len(w.examples), maxExamples-len(r.Examples))]...)
 }

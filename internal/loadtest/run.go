@@ -47,8 +47,12 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if r.Interrupted {
 		last = 0
 	}
+	var all order
 	for _, w := range t.workers {
-		w.finish(last)
+		all.merge(w.tape.order)
+	}
+	for _, w := range t.workers {
+		w.finish(last, all)
 		r.addWorker(w)
 	}
 	close(t.intervals)
@@ -131,6 +135,7 @@ func (t *test) publish(p *reporter, r *Report, begin int64) error {
 	p.pub = pub
 	result := make(chan error, 1)
 	go func() { result <- pub.publish(t.ctx) }()
+	calm := t.startTrouble()
 	var err error
 	over := false
 	t.wait(p, 24*time.Hour, func() bool {
@@ -143,6 +148,12 @@ func (t *test) publish(p *reporter, r *Report, begin int64) error {
 	})
 	if !over {
 		err = <-result
+	}
+	done, troubled := calm()
+	err = errors.Join(err, troubled)
+	if t.o.Chaos != nil {
+		done.Seed = t.o.Chaos.Seed
+		r.Chaos = &done
 	}
 	r.Published, r.PublishRetries = pub.sent.Load(), pub.retries.Load()
 	r.PublishSeconds = float64(t.now()-begin) / 1e9

@@ -155,6 +155,7 @@ func (p *reporter) show() {
 		DeliveredPerSecond: float64(delivered-p.shownD) / took, BytesPerSecond: float64(bytes-p.shownB) / took,
 		Faults:     p.run.sum(func(l *live) *atomic.Int64 { return &l.faults }),
 		Reconnects: p.run.sum(func(l *live) *atomic.Int64 { return &l.reconnects }),
+		Restarts:   p.run.restarts.Load(),
 		Others:     p.run.sum(func(l *live) *atomic.Int64 { return &l.others }),
 	}
 	if p.name == "draining" {

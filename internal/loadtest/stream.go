@@ -1,6 +1,8 @@
 package loadtest
 
 import (
+	"errors"
+
 	"carillon/internal/sse"
 )
 
@@ -31,6 +33,10 @@ type stream struct {
 	tries   uint8 // failed attempts to open since it was last open
 	once    bool  // it has been open before
 	dialAt  int64 // run time in ns
+
+	cut       cut   // how the connection is to be killed, if it is
+	left      int32 // bytes that it still reads before that
+	stalledTo int64 // run time until which it is not read; 0 if it is
 }
 
 // maxLeaves is how often a stream may leave the tape without use. One whose
@@ -64,6 +70,10 @@ func (p *parser) frame(f sse.Frame) {
 func (w *worker) begin(s *stream) {
 	s.phase = phaseHead
 	s.own = w.newParser(s)
+	s.cut = cutNot
+	if m := w.mischief; m != nil && m.KillEvery > 0 && !w.run.quiet.Load() && m.IntN(earlyCuts) == 0 {
+		m.mark(s)
+	}
 }
 
 // end forgets the connection's state. What was unterminated is discarded, as
@@ -99,14 +109,21 @@ func (w *worker) drop(s *stream) {
 // only lent. After an error the connection is of no use.
 func (w *worker) input(s *stream, p []byte, now int64) error {
 	w.bytes += int64(len(p))
+	var cut error
+	if s.cut != cutNot {
+		p, cut = w.cutShort(s, p)
+	}
 	if s.phase == phaseHead {
 		var err error
 		if p, err = w.takeHead(s, p); err != nil || s.phase == phaseHead {
-			return err
+			return errors.Join(err, cut)
 		}
 	}
 	if s.body == nil {
-		return w.feed(s, p, now)
+		if err := w.feed(s, p, now); err != nil {
+			return err
+		}
+		return cut
 	}
 	for len(p) > 0 {
 		payload, rest, err := s.body.next(p)
@@ -118,7 +135,7 @@ func (w *worker) input(s *stream, p []byte, now int64) error {
 		}
 		p = rest
 	}
-	return nil
+	return cut
 }
 
 // takeHead returns the body bytes behind the response head once it is whole.

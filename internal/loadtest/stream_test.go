@@ -197,7 +197,7 @@ func checkSeed(t *testing.T, seed uint64) {
 	w := bench(t, len(scripts), 4000)
 	w.tape.size = m.size
 	play(t, r, w, scripts)
-	w.finish(m.last)
+	w.finish(m.last, w.tape.order)
 	if w.faults != want || w.delivered != marks {
 		t.Errorf("seed %d: got %+v of %d events, want %+v of %d", seed, w.faults, w.delivered, want, marks)
 	}
@@ -249,7 +249,7 @@ func TestOneChangedByteIsFound(t *testing.T) {
 		w := bench(t, 3, 1<<20)
 		w.tape.size = m.size
 		play(t, m.Rand, w, []script{good, {conns: []string{bad}}, good})
-		w.finish(m.last)
+		w.finish(m.last, w.tape.order)
 		if w.faults.total() == 0 || w.faultyStreams() != 1 || len(w.examples)+int(w.faults.Lost) == 0 {
 			t.Errorf("%q for %q: got %+v in %d streams, want a fault in one", change[1], change[0], w.faults, w.faultyStreams())
 		}

@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"sync/atomic"
@@ -25,14 +26,15 @@ type worker struct {
 	target  *url.URL
 	request []byte // head of the request, but for Last-Event-ID and the empty line
 
-	streams []stream
-	waiting []int32 // streams to be opened, by the time when
-	tape    *tape
-	parsers []*parser // free ones
-	hist    *hdrhistogram.Histogram
-	second  int64  // of the run, that hist belongs to
-	comment []byte // the last one outside the tape: a server's explanation, perhaps
-	counted int64  // run time at which pending was counted
+	streams  []stream
+	waiting  []int32 // streams to be opened, by the time when
+	tape     *tape
+	parsers  []*parser // free ones
+	hist     *hdrhistogram.Histogram
+	second   int64     // of the run, that hist belongs to
+	comment  []byte    // the last one outside the tape: a server's explanation, perhaps
+	counted  int64     // run time at which pending was counted
+	mischief *mischief // nil without chaos
 
 	// Counted here, shown in live by flush.
 	delivered, others, bytes int64
@@ -58,7 +60,7 @@ type interval struct {
 	hist   *hdrhistogram.Histogram
 }
 
-func newWorker(t *test, n int) *worker {
+func newWorker(t *test, number, n int) *worker {
 	w := &worker{run: t, target: t.target, request: requestHead(t.target, t.o.Token, t.o.Header)}
 	size := t.o.Size
 	if t.o.ListenOnly {
@@ -66,6 +68,7 @@ func newWorker(t *test, n int) *worker {
 	}
 	w.tape = newTape(t.runID, size, tapeKeep)
 	w.hist = newHistogram()
+	w.mischief = newMischief(t.o.Chaos, number)
 	w.live.pending.Store(int64(n))
 	w.streams = make([]stream, n)
 	for i := range w.streams {
@@ -103,6 +106,9 @@ func (w *worker) closed(s *stream, cause error, now int64) {
 		w.run.gate.done()
 		s.tries++
 	}
+	if errors.Is(cause, errCut) {
+		w.killed(s)
+	}
 	w.end(s)
 	s.phase = phaseClosed
 	if !w.run.retry(s, cause) {
@@ -139,10 +145,10 @@ func (w *worker) note(s *stream, r *record, now int64) {
 		}
 	case r.kind == kindGap:
 		w.gaps++
-		fault = s.id(r, &w.faults, false)
+		fault = s.announce(r, &w.faults)
 	case r.kind == kindReset:
 		w.resets++
-		fault = s.id(r, &w.faults, false)
+		fault = s.announce(r, &w.faults)
 	default:
 		if r.kind != kindMoved {
 			w.others++
@@ -197,12 +203,13 @@ func (w *worker) handOver() {
 }
 
 // finish adds up what never came, once no more input comes. last is the
-// number of the last event published, 0 if unknown.
-func (w *worker) finish(last int64) {
+// number of the last event published, 0 if unknown; o is what all workers know.
+func (w *worker) finish(last int64, o order) {
 	w.handOver()
 	for i := range w.streams {
-		lost := w.streams[i].lost(last)
+		lost, announced := w.streams[i].settle(last, o)
 		w.faults.Lost += lost
+		w.faults.Announced += announced
 		w.streams[i].faulty = w.streams[i].faulty || lost > 0
 	}
 }
