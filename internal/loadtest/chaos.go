@@ -87,9 +87,9 @@ const (
 	// maxCut is the most bytes that a connection marked for its end still
 	// reads: a few frames.
 	maxCut = 2000
-	// One new connection in earlyCuts is marked from its first byte on, so
-	// that the response head and what is replayed are cut, too.
-	earlyCuts = 8
+	// One new connection in earlyCuts is marked from its first byte on, to
+	// read earlyCut bytes at most: about a response head and a frame.
+	earlyCuts, earlyCut = 4, 400
 )
 
 // next returns a random time after now that comes every mean, n times as often.
@@ -98,8 +98,8 @@ func (m *mischief) next(now int64, mean time.Duration, n int) int64 {
 }
 
 // mark makes the connection of s end after some more bytes.
-func (m *mischief) mark(s *stream) {
-	s.left = 1 + m.Int32N(maxCut)
+func (m *mischief) mark(s *stream, most int32) {
+	s.left = 1 + m.Int32N(most)
 	s.cut = cutClose + cut(m.IntN(2))
 }
 
@@ -128,7 +128,7 @@ func (w *worker) disturb(now int64, resume func(*stream)) {
 	}
 	for m.KillEvery > 0 && now >= m.kill {
 		if s := w.anyone(); m.kill > 0 && s != nil && s.cut == cutNot {
-			m.mark(s)
+			m.mark(s, maxCut)
 		}
 		m.kill = m.next(max(m.kill, now-int64(time.Second)), m.KillEvery, len(w.streams))
 	}

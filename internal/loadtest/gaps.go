@@ -2,6 +2,7 @@ package loadtest
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 
 	"carillon/internal/sse"
@@ -107,6 +108,19 @@ func (o order) bounds(n int64) (first, last uint64) {
 		last = o[after] - uint64(after-n)
 	}
 	return first, last
+}
+
+// lossText tells the first loss of a stream for people.
+func (k *tracker) lossText(last int64, o order) string {
+	for _, s := range append(k.missing[:len(k.missing):len(k.missing)], span{k.next, last}) {
+		for n := s.first; n <= s.last; n++ {
+			if first, to := o.bounds(n); !k.covers(first, to) {
+				return fmt.Sprintf("event %d of the missing %d to %d, at sequence %d to %d, was not announced; announced were %v",
+					n, s.first, s.last, first, to, k.gaps[:min(len(k.gaps), 5)])
+			}
+		}
+	}
+	return ""
 }
 
 // settle splits what never came, if last is the number of the last event

@@ -72,7 +72,7 @@ func (w *worker) begin(s *stream) {
 	s.own = w.newParser(s)
 	s.cut = cutNot
 	if m := w.mischief; m != nil && m.KillEvery > 0 && !w.run.quiet.Load() && m.IntN(earlyCuts) == 0 {
-		m.mark(s)
+		m.mark(s, earlyCut)
 	}
 }
 

@@ -75,6 +75,9 @@ func (k *tracker) mark(r *record, f *faults, retried []span) (fault string) {
 			f.Lost += r.n - k.next
 		}
 		k.next = r.n + 1
+		if len(k.gaps) > 0 { // settle tells whether all was announced
+			return k.id(r, f, false)
+		}
 		fault = "passes some over"
 		k.id(r, f, false)
 	case k.found(r.n):

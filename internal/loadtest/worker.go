@@ -210,6 +210,9 @@ func (w *worker) finish(last int64, o order) {
 		lost, announced := w.streams[i].settle(last, o)
 		w.faults.Lost += lost
 		w.faults.Announced += announced
+		if lost > 0 && len(w.examples) < maxExamples {
+			w.examples = append(w.examples, w.streams[i].lossText(last, o))
+		}
 		w.streams[i].faulty = w.streams[i].faulty || lost > 0
 	}
 }
