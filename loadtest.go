@@ -106,7 +106,7 @@ func (c *loadtestFlags) define(fs *flag.FlagSet) {
 	fs.IntVar(&o.Ramp, "ramp", 0, "`streams` to open a second; 0 is as fast as possible")
 	fs.StringVar(&c.path, "path", "", "stream's `path` if the URL has none (default /api/stream with restrict=loadtest)")
 	fs.IntVar(&o.PID, "pid", 0, "the server's `process`, to measure its CPU and memory")
-	fs.DurationVar(&o.Drain, "drain", 15*time.Second, "how long to wait for the last events")
+	fs.DurationVar(&o.Drain, "drain", 15*time.Second, "how long to wait for the last events; 1m with -chaos")
 	fs.DurationVar(&o.Settle, "settle", time.Second, "how long to let memory settle before it is measured")
 	fs.DurationVar(&o.OpenTimeout, "open-timeout", time.Minute, "how long opening the streams may take")
 	fs.DurationVar(&o.Tick, "tick", 5*time.Millisecond, "collect events for this long for one request")
@@ -167,6 +167,9 @@ func (c *loadtestFlags) defineChaos(fs *flag.FlagSet) {
 	}
 	if !given["duration"] {
 		c.o.Duration = time.Minute
+	}
+	if !given["drain"] {
+		c.o.Drain = time.Minute
 	}
 	if c.chaos.Seed == 0 {
 		c.chaos.Seed = 1 + rand.Uint64N(1e9)
