@@ -26,7 +26,7 @@ type Continuity struct {
 	epoch string
 	seq   uint64
 	known bool   // there is a position
-	gaps  []span // announced ahead of the position, ascending
+	gaps  []span // announced ahead of the position, none touching another
 	total Totals
 }
 
@@ -163,28 +163,42 @@ func (c *Continuity) gap(f Frame) Verdict {
 	if err := json.Unmarshal(f.Data, &n); err != nil || n.From > n.To || n.From == 0 {
 		return c.fault("the gap %.80q does not tell what is missing", f.Data)
 	}
-	last := c.seq
-	if k := len(c.gaps); k > 0 {
-		last = max(last, c.gaps[k-1].to)
-	}
-	if c.known && n.From <= last {
-		return c.fault("the gap %d to %d stands for what came before it, up to %d", n.From, n.To, last)
+	if c.known && n.From <= c.seq {
+		return c.fault("the gap %d to %d stands for what came before it, up to %d", n.From, n.To, c.seq)
 	}
 	epoch, seq, ok := ParseID(string(f.ID))
 	if ok = ok && f.HasID; ok && c.known && (epoch != c.epoch || seq < c.seq) {
 		return c.fault("the gap's id %s does not follow %s", f.ID, FormatID(c.epoch, c.seq))
 	}
-	c.gaps = append(c.gaps, span{n.From, n.To})
+	missing := c.announce(span{n.From, n.To})
+	if n.Merged+n.Dropped > 0 {
+		missing = n.Merged + n.Dropped
+	}
+	c.total.Missing += missing
+	c.total.Gaps++
 	if ok {
 		c.pass(epoch, seq, seq)
 	}
-	c.total.Gaps++
-	if n.Merged+n.Dropped > 0 {
-		c.total.Missing += n.Merged + n.Dropped
-	} else {
-		c.total.Missing += n.To - n.From + 1
-	}
 	return Verdict{Finding: Gap, From: n.From, To: n.To, Reason: n.Reason}
+}
+
+// announce notes a gap and returns how many sequences of it are new: a gap
+// without an id is told again to a reader that is cut off behind it.
+func (c *Continuity) announce(g span) (added uint64) {
+	kept := c.gaps[:0]
+	added = g.to - g.from + 1
+	for _, o := range c.gaps {
+		if o.to+1 < g.from || g.to+1 < o.from {
+			kept = append(kept, o)
+			continue
+		}
+		if first, last := max(o.from, g.from), min(o.to, g.to); first <= last {
+			added -= last - first + 1
+		}
+		g = span{min(o.from, g.from), max(o.to, g.to)}
+	}
+	c.gaps = append(kept, g)
+	return added
 }
 
 func (c *Continuity) reset(f Frame) Verdict {
