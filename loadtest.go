@@ -33,6 +33,7 @@ announces is counted, and is no loss.
 Examples:
   carillon loadtest -streams 10000 -rate 50 -duration 30s -html report.html
   carillon loadtest -chaos -duration 60s
+  carillon loadtest -streams 10000 -stalled 1000 -duration 40s
   carillon loadtest -token T -streams 500 http://127.0.0.1:8123
   carillon loadtest -listen-only 'http://127.0.0.1:3000/.well-known/mercure?topic=x'
 
@@ -113,6 +114,7 @@ func (c *loadtestFlags) define(fs *flag.FlagSet) {
 	fs.BoolVar(&c.reconnect, "reconnect", true, "open broken streams again, with Last-Event-ID")
 	fs.IntVar(&o.Workers, "readers", 0, "`goroutines` that read streams; 0 is one for two processors")
 	fs.BoolVar(&o.Portable, "portable", false, "read with a goroutine per stream, as on systems without epoll")
+	fs.IntVar(&o.Stalled, "stalled", 0, "how many of the `streams` never read: what they cost the others and the server")
 	fs.BoolVar(&c.disturb, "chaos", false, "close connections within frames, stall readers, restart the server")
 	fs.Uint64Var(&c.chaos.Seed, "seed", 0, "`number` that chaos makes its choices from; 0 takes any")
 	fs.DurationVar(&c.chaos.KillEvery, "kill-every", 5*time.Second, "with -chaos: mean life of a connection; 0 closes none")

@@ -50,6 +50,9 @@ type Options struct {
 	Workers int
 	// Portable reads with a goroutine per stream even where there is a better way.
 	Portable bool
+	// Stalled is how many of the streams open and are never read. Events are
+	// then published in rounds, by turns without and with them.
+	Stalled int
 	// Chaos disturbs the streams and the server while events are published; nil does not.
 	Chaos *Chaos
 	// Progress is called about twice a second. May be nil.
@@ -80,6 +83,10 @@ func (o *Options) check() error {
 		return errors.New("the address to publish to is missing")
 	case o.Streams < 1:
 		return fmt.Errorf("%d streams: at least 1 is needed", o.Streams)
+	case o.Stalled < 0 || o.Stalled >= o.Streams:
+		return fmt.Errorf("%d of %d streams that never read: at least one must", o.Stalled, o.Streams)
+	case o.Stalled > 0 && (o.ListenOnly || o.Rate == 0 || o.Chaos != nil || o.Target.Scheme != "http"):
+		return errors.New("streams that never read need events to be published, http and no chaos")
 	case o.Rate < 0 || o.Rate > 1e6:
 		return fmt.Errorf("rate %v: from 0 to a million events a second is possible", o.Rate)
 	case o.Size < 0 || o.Size > maxBody/2:

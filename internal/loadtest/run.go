@@ -18,6 +18,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := raiseFileLimit(o.Streams + spareFiles); err != nil {
 		return nil, err
 	}
+	o.Streams -= o.Stalled // they are not the workers'
 	t := newTest(ctx, o)
 	defer t.cancel(nil)
 	s := newSeries()
@@ -112,6 +113,8 @@ func (t *test) play(p *reporter, r *Report) error {
 	var err error
 	if t.o.ListenOnly || t.o.Rate == 0 {
 		t.wait(p, t.o.Duration, never)
+	} else if t.o.Stalled > 0 {
+		err = t.rounds(p, r)
 	} else {
 		err = t.publish(p, r, begin)
 	}
@@ -131,7 +134,7 @@ func (t *test) play(p *reporter, r *Report) error {
 
 // publish sends the events and waits until every stream has the last one.
 func (t *test) publish(p *reporter, r *Report, begin int64) error {
-	pub := newPublisher(t, begin)
+	pub := newPublisher(t, begin, r.Published)
 	p.pub = pub
 	result := make(chan error, 1)
 	go func() { result <- pub.publish(t.ctx) }()
@@ -155,13 +158,25 @@ func (t *test) publish(p *reporter, r *Report, begin int64) error {
 		done.Seed = t.o.Chaos.Seed
 		r.Chaos = &done
 	}
-	r.Published, r.PublishRetries = pub.sent.Load(), pub.retries.Load()
-	r.PublishSeconds = float64(t.now()-begin) / 1e9
-	r.SlowestPublishMs = float64(pub.slowest) / 1e6
+	r.Published = pub.sent.Load()
+	r.PublishRetries += pub.retries.Load()
+	r.PublishSeconds += float64(t.now()-begin) / 1e9
+	r.SlowestPublishMs = max(r.SlowestPublishMs, float64(pub.slowest)/1e6)
 	t.last.Store(r.Published)
 	if r.Published > 0 {
 		p.phase("draining", t.o.Drain)
-		t.wait(p, t.o.Drain, func() bool { return t.sum(pendingStreams) == 0 })
+		t.wait(p, t.o.Drain, t.drained)
 	}
 	return err
+}
+
+// drained reports whether every stream has the last event.
+func (t *test) drained() bool {
+	last := t.last.Load()
+	for _, w := range t.workers {
+		if w.live.pendingOf.Load() != last || w.live.pending.Load() > 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -31,6 +31,8 @@ type test struct {
 
 	quiet    atomic.Bool  // there is no chaos now
 	restarts atomic.Int64 // of the server
+	// condition is that of the present round, if there are rounds.
+	condition atomic.Int32
 
 	spans atomic.Pointer[[]span] // published more than once
 	mu    sync.Mutex

@@ -73,6 +73,9 @@ func (r *Report) rows() [][2]string {
 		[2]string{"faults", r.faultText()},
 		[2]string{"announced", fmt.Sprintf("%s, %s; %s missed that they stand for", plural(r.Gaps, "gap frame"), plural(r.Resets, "reset frame"),
 			plural(r.Announced, "delivery"))})
+	if s := r.Stalled; s != nil {
+		rows = append(rows, [2]string{"stalled", s.text()})
+	}
 	if c := r.Chaos; c != nil {
 		rows = append(rows, [2]string{"chaos", c.text()})
 	}

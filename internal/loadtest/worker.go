@@ -26,15 +26,16 @@ type worker struct {
 	target  *url.URL
 	request []byte // head of the request, but for Last-Event-ID and the empty line
 
-	streams  []stream
-	waiting  []int32 // streams to be opened, by the time when
-	tape     *tape
-	parsers  []*parser // free ones
-	hist     *hdrhistogram.Histogram
-	second   int64     // of the run, that hist belongs to
-	comment  []byte    // the last one outside the tape: a server's explanation, perhaps
-	counted  int64     // run time at which pending was counted
-	mischief *mischief // nil without chaos
+	streams   []stream
+	waiting   []int32 // streams to be opened, by the time when
+	tape      *tape
+	parsers   []*parser // free ones
+	hist      *hdrhistogram.Histogram
+	second    int64     // of the run, that hist belongs to
+	condition int32     // of the test, the same
+	comment   []byte    // the last one outside the tape: a server's explanation, perhaps
+	counted   int64     // run time at which pending was counted
+	mischief  *mischief // nil without chaos
 
 	// Counted here, shown in live by flush.
 	delivered, others, bytes int64
@@ -50,14 +51,16 @@ type worker struct {
 type live struct {
 	delivered, others, bytes, faults, gaps, resets, reconnects, open, ever atomic.Int64
 	pending                                                                atomic.Int64 // streams that lack the last event
+	pendingOf                                                              atomic.Int64 // the number of that event
 	lastAt                                                                 atomic.Int64 // run time of the last delivery, ns
 	_                                                                      [64]byte     // own cache line
 }
 
 // interval is the latencies of one second of the run.
 type interval struct {
-	second int64
-	hist   *hdrhistogram.Histogram
+	second    int64
+	condition int32
+	hist      *hdrhistogram.Histogram
 }
 
 func newWorker(t *test, number, n int) *worker {
@@ -178,9 +181,9 @@ func (w *worker) flush(now int64) {
 	l.reconnects.Store(w.reconnects)
 	l.open.Store(w.open)
 	l.ever.Store(w.ever)
-	if second := now / int64(time.Second); second != w.second {
+	if second, condition := now/int64(time.Second), w.run.condition.Load(); second != w.second || condition != w.condition {
 		w.handOver()
-		w.second = second
+		w.second, w.condition = second, condition
 	}
 	if last := w.run.last.Load(); last > 0 && now-w.counted > int64(10*time.Millisecond) {
 		w.counted = now
@@ -191,13 +194,14 @@ func (w *worker) flush(now int64) {
 			}
 		}
 		l.pending.Store(pending)
+		l.pendingOf.Store(last)
 	}
 }
 
 // handOver gives the second's latencies to the collector.
 func (w *worker) handOver() {
 	if w.hist.TotalCount() > 0 {
-		w.run.intervals <- interval{w.second, w.hist}
+		w.run.intervals <- interval{w.second, w.condition, w.hist}
 		w.hist = newHistogram()
 	}
 }
