@@ -33,6 +33,7 @@ announces is counted, and is no loss.
 Examples:
   carillon loadtest -streams 10000 -rate 50 -duration 30s -html report.html
   carillon loadtest -chaos -duration 60s
+  carillon loadtest -chaos -selection restrict=loadtest -selection 'type=load*' -selection ''
   carillon loadtest -streams 10000 -stalled 1000 -duration 40s
   carillon loadtest -token T -streams 500 http://127.0.0.1:8123
   carillon loadtest -listen-only 'http://127.0.0.1:3000/.well-known/mercure?topic=x'
@@ -105,7 +106,14 @@ func (c *loadtestFlags) define(fs *flag.FlagSet) {
 	fs.StringVar(&c.json, "json", "", "write the report as JSON to this `file`")
 	fs.StringVar(&c.html, "html", "", "write the report as a page to this `file`")
 	fs.IntVar(&o.Ramp, "ramp", 0, "`streams` to open a second; 0 is as fast as possible")
-	fs.StringVar(&c.path, "path", "", "stream's `path` if the URL has none (default /api/stream with restrict=loadtest)")
+	fs.StringVar(&c.path, "path", "", "stream's `path` if the URL has none (default /api/stream, with restrict=loadtest unless there is a -selection)")
+	fs.Func("selection", "a stream's `query`, as type=loadtest&snapshot=0; may be repeated, and streams take them by turns; each must take events of type loadtest", func(q string) error {
+		if _, err := url.ParseQuery(q); err != nil {
+			return err
+		}
+		o.Selections = append(o.Selections, q)
+		return nil
+	})
 	fs.IntVar(&o.PID, "pid", 0, "the server's `process`, to measure its CPU and memory")
 	fs.DurationVar(&o.Drain, "drain", 15*time.Second, "how long to wait for the last events; 1m with -chaos")
 	fs.DurationVar(&o.Settle, "settle", time.Second, "how long to let memory settle before it is measured")
@@ -252,7 +260,7 @@ func (c *loadtestFlags) target() error {
 		path := c.path
 		if path == "" {
 			path = "/api/stream"
-			if !c.o.ListenOnly && !u.Query().Has("restrict") {
+			if !c.o.ListenOnly && !u.Query().Has("restrict") && len(c.o.Selections) == 0 {
 				path += "?restrict=" + loadtest.EventType
 			}
 		}

@@ -190,7 +190,7 @@ func (w *worker) killed(s *stream) {
 	switch {
 	case s.phase == phaseHead:
 		c.KillsInHead++
-	case s.own != nil && s.own.reader.Pending(), s.own == nil && len(w.tape.partial(s.pos, s.nextRec)) > 0:
+	case s.own != nil && s.own.reader.Pending(), s.own == nil && len(s.feed.tape.partial(s.pos, s.nextRec)) > 0:
 		c.KillsInFrame++
 	}
 	s.cut, s.left = cutNot, 0

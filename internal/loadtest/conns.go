@@ -78,7 +78,7 @@ func (c *crowd) stream(ctx context.Context, s *stream) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	c.mu.Lock()
-	request := appendRequest(nil, c.request, s.lastID)
+	request := appendRequest(nil, s.feed.request, s.lastID)
 	c.begin(s)
 	c.mu.Unlock()
 	if _, err := conn.Write(request); err != nil {

@@ -120,7 +120,7 @@ func (p *poll) connect(s *stream) error {
 // send writes the request. It is far smaller than any send buffer, so that a
 // short write can only be a broken connection.
 func (p *poll) send(s *stream) error {
-	p.request = appendRequest(p.request[:0], p.worker.request, s.lastID)
+	p.request = appendRequest(p.request[:0], s.feed.request, s.lastID)
 	n, err := unix.Write(int(s.fd), p.request)
 	if err == nil && n < len(p.request) {
 		err = io.ErrShortWrite

@@ -14,6 +14,9 @@ import (
 type Options struct {
 	// Target is the stream's address, http or https. Required.
 	Target *url.URL
+	// Selections are queries that are added to Target's, for the streams by
+	// turns. Each must take the published events. Empty adds nothing.
+	Selections []string
 	// Post is where the events go as newline-delimited JSON. Required
 	// unless ListenOnly.
 	Post *url.URL

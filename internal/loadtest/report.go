@@ -19,6 +19,7 @@ type Report struct {
 	Date        time.Time `json:"date"`
 	Machine     Machine   `json:"machine"`
 	Target      string    `json:"target"` // without credentials
+	Selections  []string  `json:"selections,omitempty"`
 	OwnServer   bool      `json:"own_server"`
 	ListenOnly  bool      `json:"listen_only"`
 	Interrupted bool      `json:"interrupted"`

@@ -24,7 +24,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	s := newSeries()
 	go s.collect(t.intervals)
 	r := &Report{Streams: o.Streams, Rate: o.Rate, Size: o.Size, ListenOnly: o.ListenOnly, Date: time.Now(), Machine: thisMachine(),
-		Target: withoutSecrets(o.Target)}
+		Target: withoutSecrets(o.Target), Selections: o.Selections}
 	p := &reporter{run: t, series: s, streams: int64(o.Streams)}
 
 	finish, err := t.open(p, r)
@@ -50,7 +50,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	var all order
 	for _, w := range t.workers {
-		all.merge(w.tape.order)
+		for _, f := range w.feeds {
+			all.merge(f.tape.order)
+		}
 	}
 	for _, w := range t.workers {
 		w.finish(last, all)

@@ -21,6 +21,7 @@ const (
 // is on the tape (own == nil) it needs no memory but this.
 type stream struct {
 	tracker
+	feed    *feed
 	pos     uint64 // on the tape: what it has received
 	nextRec uint64 // number of the tape's first frame that it has not received
 	own     *parser
@@ -60,8 +61,8 @@ func (p *parser) frame(f sse.Frame) {
 	case sse.Comment:
 		p.w.comment = append(p.w.comment[:0], f.Data[:min(len(f.Data), 200)]...)
 	case sse.Message, sse.Moved:
-		p.key, p.framed = p.w.tape.key(f), true
-		rec := p.w.tape.known(p.key, f).rec
+		p.key, p.framed = p.s.feed.tape.key(f), true
+		rec := p.s.feed.tape.known(p.key, f).rec
 		p.w.note(p.s, &rec, p.now)
 	}
 }
@@ -157,8 +158,9 @@ func (w *worker) takeHead(s *stream, p []byte) ([]byte, error) {
 
 // feed takes payload bytes of s.
 func (w *worker) feed(s *stream, p []byte, now int64) error {
+	t := s.feed.tape
 	for len(p) > 0 && s.own == nil {
-		rest, walled := w.tape.from(s.pos)
+		rest, walled := t.from(s.pos)
 		n, same := match(p, rest)
 		switch {
 		case !same || n == 0 && walled:
@@ -166,11 +168,11 @@ func (w *worker) feed(s *stream, p []byte, now int64) error {
 				return err
 			}
 		case n == 0:
-			if w.tape.full() {
-				w.slide(now)
+			if t.full() {
+				w.slide(s.feed, now)
 				continue
 			}
-			if err := w.tape.append(p); err != nil {
+			if err := t.append(p); err != nil {
 				return err
 			}
 			w.advance(s, len(p), now)
@@ -196,7 +198,7 @@ func (w *worker) feedOwn(s *stream, p []byte, now int64) error {
 		return err
 	}
 	if s.own.framed && !s.own.reader.Pending() && s.leaves < maxLeaves {
-		s.pos, s.nextRec = w.tape.join(s.own.key)
+		s.pos, s.nextRec = s.feed.tape.join(s.own.key)
 		w.drop(s)
 	}
 	return nil
@@ -208,7 +210,7 @@ func (w *worker) leave(s *stream, now int64) error {
 	s.own = w.newParser(s)
 	s.own.now = now
 	s.leaves++
-	_, err := s.own.reader.Write(w.tape.partial(s.pos, s.nextRec))
+	_, err := s.own.reader.Write(s.feed.tape.partial(s.pos, s.nextRec))
 	s.own.framed = false
 	return err
 }
@@ -218,7 +220,7 @@ func (w *worker) leave(s *stream, now int64) error {
 func (w *worker) advance(s *stream, n int, now int64) bool {
 	s.pos += uint64(n)
 	begin := s.nextRec
-	recs := w.tape.recs[s.nextRec-w.tape.recBase:]
+	recs := s.feed.tape.recs[s.nextRec-s.feed.tape.recBase:]
 	for i := range recs {
 		if recs[i].end > s.pos {
 			break
@@ -229,22 +231,23 @@ func (w *worker) advance(s *stream, n int, now int64) bool {
 	return s.nextRec > begin
 }
 
-// slide makes room on the tape. Streams that have not come as far as its new
-// begin leave it.
-func (w *worker) slide(now int64) {
-	to := w.tape.slideTo()
-	if to == w.tape.base {
-		w.tape.wall()
-		to = w.tape.head()
+// slide makes room on a feed's tape. Streams that have not come as far as its
+// new begin leave it.
+func (w *worker) slide(f *feed, now int64) {
+	t := f.tape
+	to := t.slideTo()
+	if to == t.base {
+		t.wall()
+		to = t.head()
 	}
 	for i := range w.streams {
 		s := &w.streams[i]
-		if s.phase == phaseBody && s.own == nil && s.pos < to {
+		if s.feed == f && s.phase == phaseBody && s.own == nil && s.pos < to {
 			if err := w.leave(s, now); err != nil {
 				w.run.fail(err)
 			}
 			s.leaves--
 		}
 	}
-	w.tape.slide(to)
+	t.slide(to)
 }

@@ -59,6 +59,9 @@ func (r *Report) rows() [][2]string {
 		{"streams", fmt.Sprintf("%s opened in %s (%s); %s at the end, %s", count(r.Opened), seconds(r.OpenSeconds),
 			rate(per(float64(r.Opened), r.OpenSeconds)), count(r.OpenAtEnd), plural(r.Reconnects, "reconnect"))},
 	}
+	if len(r.Selections) > 0 {
+		rows = append(rows, [2]string{"selections", fmt.Sprintf("%q", r.Selections)})
+	}
 	if !r.ListenOnly && r.Rate > 0 {
 		text := fmt.Sprintf("%s of %d bytes of data, %s wanted, %s done; slowest request %s", plural(r.Published, "event"), r.Size,
 			rate(r.Rate), rate(per(float64(r.Published), r.PublishSeconds)), millis(r.SlowestPublishMs))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -22,13 +23,12 @@ func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, maxLate
 // owned by one goroutine, or guarded by the caller, but for live.
 type worker struct {
 	// Static after construction.
-	run     *test
-	target  *url.URL
-	request []byte // head of the request, but for Last-Event-ID and the empty line
+	run    *test
+	target *url.URL
+	feeds  []*feed
 
 	streams   []stream
-	waiting   []int32 // streams to be opened, by the time when
-	tape      *tape
+	waiting   []int32   // streams to be opened, by the time when
 	parsers   []*parser // free ones
 	hist      *hdrhistogram.Histogram
 	second    int64     // of the run, that hist belongs to
@@ -45,6 +45,12 @@ type worker struct {
 	open, ever               int64
 
 	live live
+}
+
+// feed is what streams with the same selection share.
+type feed struct {
+	request []byte // head of the request, but for Last-Event-ID and the empty line
+	tape    *tape
 }
 
 // live is a worker's figures for other goroutines.
@@ -64,24 +70,39 @@ type interval struct {
 }
 
 func newWorker(t *test, number, n int) *worker {
-	w := &worker{run: t, target: t.target, request: requestHead(t.target, t.o.Token, t.o.Header)}
+	w := &worker{run: t, target: t.target}
 	size := t.o.Size
 	if t.o.ListenOnly {
 		size = -1
 	}
-	w.tape = newTape(t.runID, size, tapeKeep)
+	for _, u := range t.targets() {
+		w.feeds = append(w.feeds, &feed{requestHead(u, t.o.Token, t.o.Header), newTape(t.runID, size, tapeKeep)})
+	}
 	w.hist = newHistogram()
 	w.mischief = newMischief(t.o.Chaos, number)
 	w.live.pending.Store(int64(n))
 	w.streams = make([]stream, n)
 	for i := range w.streams {
-		w.streams[i] = stream{index: int32(i), fd: -1}
+		w.streams[i] = stream{index: int32(i), fd: -1, feed: w.feeds[i%len(w.feeds)]}
 		if !t.o.ListenOnly {
 			w.streams[i].next = 1
 		}
 		w.waiting = append(w.waiting, int32(i))
 	}
 	return w
+}
+
+// targets returns the address for each selection.
+func (t *test) targets() (all []*url.URL) {
+	for _, selection := range t.o.Selections {
+		u := *t.target
+		u.RawQuery = strings.Trim(u.RawQuery+"&"+selection, "&")
+		all = append(all, &u)
+	}
+	if len(all) == 0 {
+		all = []*url.URL{t.target}
+	}
+	return all
 }
 
 // tapeKeep is how far behind the newest bytes a stream may be and still be
