@@ -18,6 +18,8 @@ const (
 	maxReads = 16
 	// headTimeout is how long a connection may take to become a stream.
 	headTimeout = 15 * time.Second
+	// smallBuffer is the receive buffer of half of the streams that may stall, in bytes.
+	smallBuffer = 4 << 10
 	// tick is how often a worker looks up when nothing comes.
 	tick = 10 * time.Millisecond
 )
@@ -57,6 +59,7 @@ func (w *worker) loop(ctx context.Context, addr *net.TCPAddr) error {
 			p.ready(&w.streams[ev.Fd], ev.Events)
 		}
 		now := w.run.now()
+		w.disturb(now, p.resume)
 		p.expire(now)
 		w.flush(now)
 	}
@@ -97,6 +100,10 @@ func (p *poll) connect(s *stream) error {
 		return fmt.Errorf("opening socket: %w", err)
 	}
 	s.fd, s.phase = int32(fd), phaseConnecting
+	if m := p.mischief; m != nil && m.IntN(2) == 0 {
+		// The system would take in much of what a stalled reader leaves to the server.
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, smallBuffer)
+	}
 	err = unix.Connect(fd, p.addr)
 	if errors.Is(err, unix.EINPROGRESS) {
 		return p.watch(s, unix.EPOLL_CTL_ADD, unix.EPOLLOUT)
@@ -113,7 +120,7 @@ func (p *poll) connect(s *stream) error {
 // send writes the request. It is far smaller than any send buffer, so that a
 // short write can only be a broken connection.
 func (p *poll) send(s *stream) error {
-	p.request = appendRequest(p.request[:0], p.worker.request, s.lastID)
+	p.request = appendRequest(p.request[:0], s.feed.request, s.lastID)
 	n, err := unix.Write(int(s.fd), p.request)
 	if err == nil && n < len(p.request) {
 		err = io.ErrShortWrite
@@ -127,7 +134,7 @@ func (p *poll) send(s *stream) error {
 
 // ready handles what epoll reports of s.
 func (p *poll) ready(s *stream, events uint32) {
-	if s.fd < 0 {
+	if s.fd < 0 || s.stalledTo != 0 {
 		return
 	}
 	if s.phase == phaseConnecting {
@@ -140,6 +147,13 @@ func (p *poll) ready(s *stream, events uint32) {
 		p.close(s, err)
 	} else if s.phase == phaseBody && len(p.opening) > 0 {
 		delete(p.opening, s.index)
+	}
+}
+
+// resume reads a stream that was stalled.
+func (p *poll) resume(s *stream) {
+	if s.fd >= 0 {
+		p.ready(s, unix.EPOLLIN|unix.EPOLLRDHUP)
 	}
 }
 
@@ -204,11 +218,28 @@ func (p *poll) expire(now int64) {
 
 func (p *poll) close(s *stream, cause error) {
 	if s.fd >= 0 {
-		unix.Close(int(s.fd))
+		p.hangUp(int(s.fd), s.cut)
 		s.fd = -1
 	}
 	delete(p.opening, s.index)
 	p.closed(s, cause, p.run.now())
+}
+
+// hangUp closes a descriptor in the way of the cut.
+func (p *poll) hangUp(fd int, how cut) {
+	switch how {
+	case cutAbort:
+		unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	case cutClose:
+		// A close with bytes unread would be a reset.
+		unix.Shutdown(fd, unix.SHUT_WR)
+		for range maxReads {
+			if n, err := unix.Read(fd, p.buf); err != nil || n == 0 {
+				break
+			}
+		}
+	}
+	unix.Close(fd)
 }
 
 func (p *poll) closeAll() {

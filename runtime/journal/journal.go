@@ -224,7 +224,7 @@ const boundsAge = time.Second
 
 // Bounds returns the sequences of the first and the last event that the
 // journal holds; first is last+1 when it holds none. The first may be a second
-// old, as retention moves it.
+// old, as retention moves it, but is never older than what a Read has shown.
 func (j *Journal) Bounds() (first, last uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

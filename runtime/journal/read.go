@@ -220,14 +220,33 @@ func (j *Journal) readOnce(ctx context.Context, r *reading, fn func(*runtime.Eve
 	if err != nil {
 		return err
 	}
-	return eng.read(ctx, r, func(seq uint64, subject string, payload []byte) bool {
+	whole := r.subjects == "" && !r.lastPerEvery
+	before, stopped := r.after, false
+	err = eng.read(ctx, r, func(seq uint64, subject string, payload []byte) bool {
+		if whole && seq != before+1 {
+			j.forgetBounds()
+		}
+		before = seq
 		ev, err := parseEvent(seq, subject, payload)
 		if err != nil {
 			j.log.Error("journal: passing over an unreadable event", "seq", seq, "error", err)
 			return true
 		}
-		return fn(ev)
+		stopped = !fn(ev)
+		return !stopped
 	})
+	if whole && !stopped && r.after < r.upTo {
+		j.forgetBounds()
+	}
+	return err
+}
+
+// forgetBounds lets the next Bounds look anew. Whoever reads and finds events
+// missing asks Bounds whether retention took them: it must know of that.
+func (j *Journal) forgetBounds() {
+	j.bounds.Lock()
+	defer j.bounds.Unlock()
+	j.bounds.at = time.Time{}
 }
 
 // Last calls fn with the last state_changed event of each entity that the
