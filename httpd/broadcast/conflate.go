@@ -30,7 +30,7 @@ func (t *turn) conflate() (chunk, error) {
 		}
 		if left.has(ev) {
 			t.event(ev)
-			whole = len(t.data) < chunkBytes
+			whole = len(t.data) < h.cfg.merged
 		}
 		return whole
 	})

@@ -64,6 +64,7 @@ type Config struct {
 	manual   bool   // no ticks but those of a test
 	backlog  uint64 // 0 for mergeBacklog
 	keyless  int    // 0 for maxKeyless
+	merged   int    // bytes of one turn of a conflation; 0 for chunkBytes
 }
 
 // A Hub carries events to streams.
@@ -151,6 +152,7 @@ func (c *Config) complete() error {
 	c.Readers = orElse(c.Readers, 8)
 	c.backlog = orElse(c.backlog, mergeBacklog)
 	c.keyless = orElse(c.keyless, maxKeyless)
+	c.merged = orElse(c.merged, chunkBytes)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}

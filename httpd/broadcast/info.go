@@ -79,7 +79,7 @@ func (h *Hub) info(s *Stream, pings map[*channel]int64) StreamInfo {
 	}
 	if x := s.extra.Load(); x != nil {
 		info.Slow, info.GapsAsData = x.slow, x.gapsAsData
-		info.Conflating, info.Changes = x.merging != 0, int(x.waiting.Load())
+		info.Conflating, info.Changes = x.conflating(s.pos) != 0, int(x.waiting.Load())
 	}
 	if ping := time.Unix(0, pings[f.ch]); ping.After(info.ConnectedAt) {
 		info.LastPing = ping

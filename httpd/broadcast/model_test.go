@@ -137,7 +137,7 @@ func (p *handPump) remove(s *Stream) {
 // leaving on tiny rings, under all policies, and compares the bytes that each
 // stream got with what the journal says it should get.
 func TestAgainstModel(t *testing.T) {
-	runs := 600
+	runs := 300
 	if testing.Short() {
 		runs = 60
 	}
@@ -150,7 +150,7 @@ func runModel(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	w := newWorld(t, func(c *Config) {
 		c.portable, c.TapeBytes, c.Readers = true, 1<<(10+rnd.IntN(4)), 1
-		c.backlog, c.keyless = uint64(1+rnd.IntN(20)), 1+rnd.IntN(8)
+		c.backlog, c.keyless, c.merged = uint64(1+rnd.IntN(20)), 1+rnd.IntN(8), 1+rnd.IntN(2000)
 	})
 	p := &handPump{h: w.hub, out: make(map[*Stream]*bytes.Buffer), over: make(map[*Stream]bool),
 		replies: make(chan *job, 1000), done: make(chan struct{})}

@@ -56,6 +56,7 @@ type checker struct {
 	at      uint64          // everything up to here was given, or told as a gap
 	changed int             // the last change that was announced
 	excused map[uint64]bool // left out, as told
+	end     uint64          // of the conflation under way; no other is told before
 	asData  string          // a gap as data that its named event must follow
 }
 
@@ -108,7 +109,7 @@ func (c *checker) frame(f sse.Frame) {
 	case strings.HasPrefix(data, "as data: "):
 		c.asData = data
 	case name == "gap":
-		c.gap(data, seq)
+		c.gap(data, seq, f.HasID)
 	case name == "changed":
 		fmt.Sscan(data, &c.changed)
 		c.reach(c.ps.sels[c.changed].after, "change")
@@ -140,7 +141,7 @@ func (c *checker) event(seq uint64, name, data string) {
 	}
 }
 
-func (c *checker) gap(data string, id uint64) {
+func (c *checker) gap(data string, id uint64, hasID bool) {
 	c.t.Helper()
 	if want := c.ps.r.GapsAsData && c.ps.r.Format == "native"; want != (c.asData != "") || want && c.asData != "as data: "+data {
 		c.fail("got %q as data for the gap %q, asked for: %v", c.asData, data, want)
@@ -148,7 +149,9 @@ func (c *checker) gap(data string, id uint64) {
 	c.asData = ""
 	var g Gap
 	if n, _ := fmt.Sscanf(data, `{"from":%d,"to":%d,"reason":"conflated","merged":%d,"dropped":%d}`, &g.From, &g.To, &g.Merged, &g.Dropped); n == 4 {
-		c.conflated(g)
+		if c.conflated(g); hasID {
+			c.fail("got a gap with the id %d before the events that are left", id)
+		}
 		return
 	}
 	fmt.Sscanf(data, `{"from":%d,"to":%d,`, &g.From, &g.To)
@@ -163,9 +166,10 @@ func (c *checker) gap(data string, id uint64) {
 func (c *checker) conflated(g Gap) {
 	c.t.Helper()
 	c.reach(g.From-1, "gap from")
-	if c.ps.r.Slow != Conflate {
-		c.fail("got a conflation of %d to %d", g.From, g.To)
+	if c.ps.r.Slow != Conflate || g.From <= c.end && g.To <= c.end {
+		c.fail("got a conflation of %d to %d after one up to %d", g.From, g.To, c.end)
 	}
+	c.end = g.To
 	last, keyless := make(map[string]uint64), 0
 	var merged, dropped uint64
 	want := c.ps.want(c.w, g.From-1, g.To)

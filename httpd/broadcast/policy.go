@@ -51,7 +51,7 @@ type extra struct {
 	gapsAsData bool
 
 	// Owned by the stream's pump.
-	merging uint64 // the sequence with which a conflation under way ends; 0 for none
+	merging uint64 // the sequence with which the last conflation ends; it is under way while the stream is below
 	told    bool   // its gap is told
 	limit   uint64 // the last sequence that a reader may give, or noLimit
 	owned   int64  // bytes in Stream.own that count in Hub.owned
@@ -92,7 +92,7 @@ func (h *Hub) upTo(s *Stream, x *extra, g *gather, limit uint64) (n need, reache
 	switch {
 	case !s.is(joined) && s.pos >= limit:
 		return needNothing, true
-	case x.merging > s.pos:
+	case x.conflating(s.pos) != 0:
 		return needReplay, false
 	case !s.is(joined) && !h.join(s):
 		if x.slow == Conflate && s.pos < head {
@@ -133,6 +133,14 @@ func (h *Hub) outdated(s *Stream, x *extra) bool {
 	}
 	frames, _, ok := s.member.feed.behind(s.cursor)
 	return ok && frames > h.cfg.backlog
+}
+
+// conflating returns the end of the conflation under way; 0 for none.
+func (x *extra) conflating(pos uint64) uint64 {
+	if x.merging > pos {
+		return x.merging
+	}
+	return 0
 }
 
 // merge begins a conflation up to the head, or to limit.
@@ -189,11 +197,8 @@ func (h *Hub) take(j *job) (events uint64) {
 	}
 	s.pos = j.pos
 	s.events += j.events
-	if x != nil && x.merging != 0 {
-		x.told = x.told || j.gap.Reason == Conflated
-		if s.pos >= x.merging {
-			x.merging = 0
-		}
+	if x != nil && j.gap.Reason == Conflated {
+		x.told = true
 	}
 	if len(s.own) == 0 {
 		s.own = data

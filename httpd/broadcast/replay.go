@@ -62,7 +62,7 @@ func (r *readers) ask(s *Stream) {
 	s.set(replays)
 	j := &job{s: s, pump: s.member.pump, feed: s.member.feed, check: s.is(checking) && s.pos > r.h.head.Load(), pos: s.pos, limit: noLimit}
 	if x := s.extra.Load(); x != nil {
-		j.limit, j.merge = x.limit, x.merging
+		j.limit, j.merge = x.limit, x.conflating(s.pos)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
