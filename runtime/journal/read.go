@@ -184,7 +184,8 @@ func delivered(reply string) (seq, count uint64, ok bool) {
 
 // Read calls fn with the events after a sequence, in order, up to the last one
 // at the time of the call, until fn returns false. It takes what retention
-// left, and outlives the server's being started again.
+// left, and outlives the server's being started again. When it passes over
+// sequences, Bounds knows by then how far retention went.
 func (j *Journal) Read(ctx context.Context, after uint64, fn func(*runtime.Event) bool) error {
 	return j.readEvents(ctx, readRange(after, j.durable.Load()), fn)
 }
