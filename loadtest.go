@@ -354,6 +354,8 @@ func redact(args []string) string {
 			if secret = !hasValue; hasValue {
 				a = "-" + name + "=***"
 			}
+		case !strings.Contains(a, "://") && (strings.Contains(a, "token=") || strings.Contains(a, "password=")): // in a selection
+			a = "***"
 		default:
 			if u, err := url.Parse(a); err == nil && u.Scheme != "" && u.Host != "" {
 				u.User = nil
