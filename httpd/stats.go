@@ -64,7 +64,7 @@ func (s *Server) getStats(c *call) error {
 			ID: info.ID, IP: info.Remote, User: info.Label, Format: info.Format,
 			ConnectedAt: stamp(info.ConnectedAt), LastActivity: stamp(info.LastSent),
 			ConnectionDuration: now.Sub(info.ConnectedAt).Milliseconds(),
-			MessagesSent:       info.Events, BytesSent: info.Bytes, Position: info.Position, Lag: info.Lag,
+			MessagesSent:       info.Events, BytesSent: info.Bytes, Position: info.Position, Lag: info.LagEvents,
 		}
 		if !info.LastPing.IsZero() {
 			at := stamp(info.LastPing)

@@ -24,15 +24,21 @@ type Request struct {
 	After  uint64
 	Resume bool
 
-	MaxAge            time.Duration // 0 for no end; in whole seconds, rounded up
-	ID, Remote, Label string        // for Streams only
-	OnClose           func(Reason)  // called once, on a pump: it must return at once and call nothing of the hub
+	MaxAge     time.Duration // 0 for no end; in whole seconds, rounded up
+	Slow       Policy        // what becomes of it when it is too slow
+	GapsAsData bool          // gaps and resets also as unnamed messages (Format.Gap)
+	ID         string        // for Reselect, End and Streams; "" or one that no other stream has
+
+	Remote, Label, Credential string       // for Streams only
+	OnClose                   func(Reason) // called once, on a pump: it must return at once and call nothing of the hub
 }
 
 // Attach makes a stream of a connection. It waits for a Publish under way, and
 // for no connection. On an error the connection is still the caller's.
 func (h *Hub) Attach(r Request) (*Stream, error) {
-	s := &Stream{own: r.Prologue, pos: r.After, id: r.ID, remote: r.Remote, label: r.Label, onClose: r.OnClose, fd: -1}
+	s := &Stream{own: r.Prologue, pos: r.After, fd: -1, onClose: r.OnClose,
+		id: r.ID, remote: r.Remote, label: r.Label, credential: r.Credential}
+	s.extra.Store(r.extra())
 	now := h.cfg.Now()
 	s.opened = now.UnixMilli()
 	s.sent = h.clock.Load()
@@ -49,8 +55,11 @@ func (h *Hub) Attach(r Request) (*Stream, error) {
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed {
+	if h.closed || h.draining {
 		return nil, ErrClosed
+	}
+	if r.ID != "" && h.ids.find(r.ID) != nil {
+		return nil, fmt.Errorf("stream id %q is taken", r.ID)
 	}
 	ch, err := h.channel(r.Format, now)
 	if err != nil {
@@ -68,6 +77,8 @@ func (h *Hub) Attach(r Request) (*Stream, error) {
 	f.streams.Add(1)
 	h.met.streams.Add(1)
 	h.met.opened.Inc()
+	s.home = uint16(p)
+	h.ids.add(s)
 	h.pumps[p].attach(s)
 	h.pumps[p].wake()
 	return s, nil
@@ -139,9 +150,7 @@ func (f *feed) member(pumps []pump, p int) *member {
 func (h *Hub) left(s *Stream, why Reason) {
 	h.met.streams.Add(-1)
 	h.met.closed[why].Inc()
-	if s.member.feed.streams.Add(-1) == 0 {
-		h.idle.Store(true)
-	}
+	h.unused(s.member.feed)
 	if s.onClose != nil {
 		s.onClose(why)
 	}

@@ -4,6 +4,7 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A channel is one format in use: its tape and its feeds.
@@ -23,6 +24,7 @@ type channel struct {
 	payload  []byte
 	frame    []byte
 	matching []*feed
+	unused   time.Time // since when it has no stream; zero if it has
 }
 
 // A feed is all streams with the same format and selection. The unfiltered
@@ -190,11 +192,18 @@ func (f *feed) end() uint64 {
 }
 
 // behind returns how many frames of the feed a stream at cursor lacks, of the
-// unfiltered feed how many events. It reports false if they are not all there.
-func (f *feed) behind(cursor uint64) (uint64, bool) {
-	if !f.whole {
-		return f.next.Load() - cursor, true
+// unfiltered feed how many events, and their bytes. It reports false if they
+// are not all there.
+func (f *feed) behind(cursor uint64) (frames, bytes uint64, ok bool) {
+	if f.whole {
+		a, b, ok := f.ch.tape.span(cursor, 1<<62)
+		return b.events - a.events, b.offset - a.offset, ok
 	}
-	a, b, ok := f.ch.tape.span(cursor, 1<<62)
-	return b.events - a.events, ok
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	next := f.next.Load()
+	for i := max(cursor, f.first); i < next; i++ {
+		bytes += uint64(f.ref(i).n)
+	}
+	return next - cursor, bytes, cursor >= f.first
 }

@@ -44,8 +44,10 @@ const (
 )
 
 // fill makes g hold what follows cursor. The caller holds its sending lock.
-func (g *gather) fill(f *feed, cursor uint64) supply {
-	end := f.end()
+func (g *gather) fill(f *feed, cursor uint64) supply { return g.fillTo(f, cursor, f.end()) }
+
+// fillTo is fill, but takes nothing from the cursor end on.
+func (g *gather) fillTo(f *feed, cursor, end uint64) supply {
 	if cursor == end {
 		return exhausted
 	}
@@ -69,7 +71,7 @@ func (g *gather) fill(f *feed, cursor uint64) supply {
 }
 
 func (g *gather) fillSpan(t *tape) bool {
-	a, b, ok := t.span(g.from, uint64(g.limit))
+	a, b, ok := t.span(g.from, min(uint64(g.limit), g.end-g.from))
 	if !ok {
 		return false
 	}
@@ -92,7 +94,7 @@ func (g *gather) fillRefs(f *feed) bool {
 		return false
 	}
 	g.ping = nil
-	for i, next := g.from, f.next.Load(); i < next && len(g.refs) < maxSendRefs; i++ {
+	for i := g.from; i < g.end && len(g.refs) < maxSendRefs; i++ {
 		r := *f.ref(i)
 		if r.kind == isPing {
 			if g.ping == nil {

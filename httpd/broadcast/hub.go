@@ -18,6 +18,7 @@ import (
 type Event struct {
 	Seq                    uint64 // its place in the journal, above 0
 	Type, Domain, EntityID string // "" if it has none
+	Key                    string // what Conflate keeps only the last event of, such as an entity's id; "" for each event by itself
 	Value                  any    // for Format.Append
 }
 
@@ -26,6 +27,8 @@ type Event struct {
 type Format struct {
 	Name   string
 	Append func(dst []byte, ev *Event) []byte     // the data of one event
+	Event  func(ev *Event) string                 // its name on the wire, fit for sse.ValidField; nil or "" for none
+	Gap    func(dst []byte, g Gap) []byte         // a gap or reset as the data of an unnamed message, for GapsAsData; nil for none
 	Ping   func(dst []byte, now time.Time) []byte // the data of a ping, an unnamed event without id; nil for no pings
 
 	PingEvery          time.Duration
@@ -40,7 +43,8 @@ type Config struct {
 	Head    uint64 // the sequence after which Publish begins
 
 	TapeBytes  int           // bytes of encoded frames per format, rounded up to a power of two; 0 for 8 MiB
-	SendBuffer int           // bytes that the kernel may hold per stream (SO_SNDBUF); 0 for 16 KiB
+	SendBuffer int           // bytes that the kernel may hold per stream (SO_SNDBUF, TCP_NOTSENT_LOWAT); 0 for 16 KiB
+	Retry      time.Duration // how long a reader is to wait after Drain or Disconnect, at least; up to twice that; 0 for 2 s
 	BeatEvery  time.Duration // 0 for 15 s
 	Pumps      int           // 0 for one per core
 	Readers    int           // goroutines that read the journal at most; 0 for 8
@@ -56,8 +60,11 @@ type Config struct {
 	Log *slog.Logger     // nil for slog.Default
 	Now func() time.Time // nil for time.Now
 
-	portable bool // all streams on the portable pump
-	manual   bool // no ticks but those of a test
+	portable bool   // all streams on the portable pump
+	manual   bool   // no ticks but those of a test
+	backlog  uint64 // 0 for mergeBacklog
+	keyless  int    // 0 for maxKeyless
+	merged   int    // bytes of one turn of a conflation; 0 for chunkBytes
 }
 
 // A Hub carries events to streams.
@@ -69,15 +76,18 @@ type Hub struct {
 	met     *counters
 	birth   time.Time
 	stop    context.CancelFunc
+	ids     idTable
 
 	head  atomic.Uint64 // sequence of the last event that is on every tape and feed
 	clock atomic.Uint32 // seconds since birth, moved by ticks
 	idle  atomic.Bool   // a feed lost its last stream; the next tick removes it
+	owned atomic.Int64  // bytes given to Reselect that are not sent yet
 
 	mu sync.Mutex
 	// Guarded by mu.
 	channels map[string]*channel
 	closed   bool
+	draining bool // no stream is to come any more
 	lastPump int
 	beaten   time.Time
 }
@@ -96,6 +106,7 @@ func New(cfg Config) (*Hub, error) {
 	ctx, stop := context.WithCancel(context.Background())
 	h := &Hub{cfg: cfg, stop: stop, birth: cfg.Now(), channels: make(map[string]*channel)}
 	h.beaten = h.birth
+	h.ids.byID = make(map[string]*Stream)
 	h.head.Store(cfg.Head)
 	h.readers = readers{h: h, ctx: ctx, kept: make(map[chunkKey]chunk)}
 	h.met = newCounters(h)
@@ -136,8 +147,12 @@ func (c *Config) complete() error {
 	c.TapeBytes = orElse(c.TapeBytes, 8<<20)
 	c.SendBuffer = orElse(c.SendBuffer, 16<<10)
 	c.BeatEvery = orElse(c.BeatEvery, 15*time.Second)
+	c.Retry = orElse(c.Retry, 2*time.Second)
 	c.Pumps = orElse(c.Pumps, goruntime.GOMAXPROCS(0))
 	c.Readers = orElse(c.Readers, 8)
+	c.backlog = orElse(c.backlog, mergeBacklog)
+	c.keyless = orElse(c.keyless, maxKeyless)
+	c.merged = orElse(c.merged, chunkBytes)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -147,7 +162,7 @@ func (c *Config) complete() error {
 	return nil
 }
 
-func orElse[T int | time.Duration](v, otherwise T) T {
+func orElse[T int | uint64 | time.Duration](v, otherwise T) T {
 	if v <= 0 {
 		return otherwise
 	}
@@ -189,8 +204,7 @@ func (h *Hub) wake() {
 }
 
 func (ch *channel) publish(ev *Event, now int64) {
-	ch.payload = ch.format.Append(ch.payload[:0], ev)
-	ch.frame = sse.AppendSeqEvent(ch.frame[:0], ch.epoch, ev.Seq, "", ch.payload)
+	ch.frame, ch.payload = ch.appendFrame(ch.frame[:0], ch.payload, ev)
 	off := ch.tape.append(ch.frame, ev.Seq, 1)
 	ch.quiet = now
 	if ch.whole != nil {

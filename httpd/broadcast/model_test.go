@@ -2,8 +2,10 @@ package broadcast
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ type handPump struct {
 	h       *Hub
 	streams []*Stream
 	out     map[*Stream]*bytes.Buffer
+	over    map[*Stream]bool // it is to be closed
 	g       gather
 	replies chan *job
 	waiting int // jobs asked for, not yet in replies
@@ -25,15 +28,16 @@ type handPump struct {
 func (p *handPump) attach(s *Stream) {
 	p.streams = append(p.streams, s)
 	p.out[s] = new(bytes.Buffer)
-	s.member.streams = append(s.member.streams, s)
+	s.member.put(s)
 }
-func (p *handPump) touch(m *member)        { m.dirty.Store(false) }
-func (p *handPump) wake()                  {}
-func (p *handPump) lockSending()           {}
-func (p *handPump) unlockSending()         {}
-func (p *handPump) reply(j *job)           { p.replies <- j }
-func (p *handPump) ask(f func())           { f() }
-func (p *handPump) finish(*Stream, Reason) {}
+func (p *handPump) touch(m *member)              { m.dirty.Store(false) }
+func (p *handPump) wake()                        {}
+func (p *handPump) lockSending()                 {}
+func (p *handPump) unlockSending()               {}
+func (p *handPump) reply(j *job)                 { p.replies <- j }
+func (p *handPump) look(*Stream)                 {}
+func (p *handPump) ask(f func())                 { f() }
+func (p *handPump) finish(s *Stream, why Reason) { s.finish(why) }
 func (p *handPump) sweep() {
 	for _, s := range p.streams {
 		if s.silent(p.h.clock.Load()) {
@@ -68,13 +72,26 @@ func (p *handPump) write(s *Stream, room int) bool {
 			p.out[s].Write(piece[:k])
 			left -= k
 		}
+		if n < p.g.total {
+			s.set(slowed)
+		}
 		p.g.settle(s, n)
 		return n > 0
 	case needReplay:
 		p.h.readers.ask(s)
 		p.waiting++
+	case needEnd:
+		p.over[s] = true
 	}
 	return false
+}
+
+// stall has a stream that takes nothing give back what it can.
+func (p *handPump) stall(s *Stream) {
+	s.set(blocked)
+	s.stuck = 1
+	p.h.trim(s, s.stuck+trimAfter)
+	s.clear(blocked)
 }
 
 func (p *handPump) noteDone() {
@@ -99,37 +116,30 @@ func (p *handPump) takeReply(t *testing.T) {
 		if j.err != nil {
 			t.Fatalf("replay: %v", j.err)
 		}
-		j.s.take(j)
+		if !j.s.is(gone) {
+			p.h.take(j)
+		}
 	case <-time.After(patience):
 		t.Fatal("a replay does not come back")
 	}
 }
 
 func (p *handPump) remove(s *Stream) {
+	p.h.forget(s)
 	s.set(gone)
-	for i, other := range p.streams {
-		if other == s {
-			p.streams = append(p.streams[:i], p.streams[i+1:]...)
-			break
-		}
-	}
+	s.member.take(s)
+	p.streams = slices.DeleteFunc(p.streams, func(other *Stream) bool { return other == s })
 	p.h.left(s, ClientLeft)
 }
 
-// A plainStream is what the model knows of a stream.
-type plainStream struct {
-	s     *Stream
-	sel   Selection
-	after uint64
-}
-
 // TestAgainstModel runs random schedules of publishing, attaching, resuming,
-// writing in parts, ageing and leaving on tiny rings, and compares the bytes
-// that each stream got with what the journal says it should get.
+// changing selections, writing in parts, standing still, ageing, ending and
+// leaving on tiny rings, under all policies, and compares the bytes that each
+// stream got with what the journal says it should get.
 func TestAgainstModel(t *testing.T) {
 	runs := 300
 	if testing.Short() {
-		runs = 50
+		runs = 60
 	}
 	for seed := range runs {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { runModel(t, uint64(seed)) })
@@ -138,8 +148,12 @@ func TestAgainstModel(t *testing.T) {
 
 func runModel(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	w := newWorld(t, func(c *Config) { c.portable, c.TapeBytes, c.Readers = true, 1<<(10+rnd.IntN(4)), 1 })
-	p := &handPump{h: w.hub, out: make(map[*Stream]*bytes.Buffer), replies: make(chan *job, 1000), done: make(chan struct{})}
+	w := newWorld(t, func(c *Config) {
+		c.portable, c.TapeBytes, c.Readers = true, 1<<(10+rnd.IntN(4)), 1
+		c.backlog, c.keyless, c.merged = uint64(1+rnd.IntN(20)), 1+rnd.IntN(8), 1+rnd.IntN(2000)
+	})
+	p := &handPump{h: w.hub, out: make(map[*Stream]*bytes.Buffer), over: make(map[*Stream]bool),
+		replies: make(chan *job, 1000), done: make(chan struct{})}
 	p.g.limit = 200 + rnd.IntN(3000)
 	old := w.hub.pumps[0]
 	old.drain()
@@ -158,32 +172,45 @@ type model struct {
 	w       *world
 	p       *handPump
 	rnd     *rand.Rand
-	streams []plainStream
+	streams []*plainStream
+	late    []*Event // in the journal, not yet published
+	named   int
 }
 
 func (m *model) step() {
-	switch k := m.rnd.IntN(20); {
+	switch k := m.rnd.IntN(26); {
 	case k < 6:
-		m.w.publish(1+m.rnd.IntN(12), m.event)
+		m.late = append(m.late, m.w.store(1+m.rnd.IntN(12), m.event)...)
+		m.publish(m.rnd.IntN(len(m.late) + 1 + len(m.late)*3)) // mostly all
 	case k < 8:
 		m.attach()
 	case k < 9 && len(m.streams) > 0:
-		i := m.rnd.IntN(len(m.streams))
-		m.check(m.streams[i], false)
-		m.p.remove(m.streams[i].s)
-		m.streams = append(m.streams[:i], m.streams[i+1:]...)
+		m.leave(m.rnd.IntN(len(m.streams)), m.rnd.IntN(2) == 0)
 	case k < 10:
 		m.w.pass(time.Duration(m.rnd.IntN(20)) * time.Second)
 	case k < 11 && m.rnd.IntN(5) == 0:
 		m.w.age(max(m.w.firstSeq(), m.w.head()+1-min(m.w.head(), uint64(m.rnd.IntN(80)))))
 	case k < 13 && m.p.waiting > 0:
 		m.p.takeReply(m.t)
+	case k < 14 && len(m.streams) > 0:
+		m.reselect(m.streams[m.rnd.IntN(len(m.streams))])
+	case k < 15 && len(m.streams) > 0:
+		m.p.stall(m.streams[m.rnd.IntN(len(m.streams))].s)
+	case k < 16 && len(m.streams) > 0 && m.rnd.IntN(4) == 0:
+		m.w.hub.End(m.streams[m.rnd.IntN(len(m.streams))].s.id, Ended)
 	default:
 		for range len(m.streams) / 2 {
 			m.p.write(m.streams[m.rnd.IntN(len(m.streams))].s, m.rnd.IntN(1<<m.rnd.IntN(14)))
 		}
 		m.p.noteDone()
+		m.comeBack()
 	}
+}
+
+func (m *model) publish(n int) {
+	n = min(n, len(m.late))
+	m.w.hub.Publish(m.late[:n])
+	m.late = m.late[n:]
 }
 
 func (m *model) event(seq uint64) Event {
@@ -194,26 +221,91 @@ func (m *model) event(seq uint64) Event {
 	return ev
 }
 
-func (m *model) attach() {
+func (m *model) selection() Selection {
 	sels := []Selection{{}, {}, {Domains: []string{"light"}}, {Entities: []string{"*.room_2"}}, {Types: []string{"service_called"}}, {Types: []string{"never"}}}
-	ps := plainStream{sel: sels[m.rnd.IntN(len(sels))], after: m.w.head()}
-	r := Request{Format: []string{"flat", "ha", "timed"}[m.rnd.IntN(3)], Selection: ps.sel, Prologue: []byte(": hi\n\n")}
-	if m.rnd.IntN(2) == 0 {
-		ps.after -= min(ps.after, uint64(m.rnd.IntN(200)))
-		r.After, r.Resume = ps.after, true
+	return sels[m.rnd.IntN(len(sels))]
+}
+
+func (m *model) attach() {
+	r := Request{
+		Format: []string{"flat", "ha", "timed", "native"}[m.rnd.IntN(4)], Selection: m.selection(),
+		Slow: Policy(m.rnd.IntN(policies)), GapsAsData: m.rnd.IntN(3) == 0,
 	}
+	after := m.w.hub.Head()
+	if m.rnd.IntN(2) == 0 {
+		after = m.w.head()
+		after -= min(after, uint64(m.rnd.IntN(200)))
+		r.After, r.Resume = after, true
+	}
+	m.begin(r, after)
+}
+
+func (m *model) begin(r Request, after uint64) {
+	m.named++
+	r.Prologue, r.ID = []byte(": hi\n\n"), fmt.Sprint("stream ", m.named)
 	s, err := m.w.hub.Attach(r)
 	if err != nil {
 		m.t.Fatalf("Attach: %v", err)
 	}
-	ps.s = s
-	m.streams = append(m.streams, ps)
+	m.streams = append(m.streams, &plainStream{s: s, r: r, after: after, sels: []plainChange{{r.Selection, after}}})
+}
+
+// reselect changes a selection, mostly at a sequence that the hub has not yet.
+func (m *model) reselect(ps *plainStream) {
+	c := plainChange{sel: m.selection()}
+	err := m.w.hub.Reselect(ps.s.id, c.sel, func() ([]byte, uint64) {
+		c.after = max(ps.sels[len(ps.sels)-1].after, m.w.hub.Head()+uint64(m.rnd.IntN(len(m.late)+1)))
+		if m.rnd.IntN(4) == 0 {
+			return nil, c.after
+		}
+		own := sse.AppendEvent(nil, "", "changed", fmt.Append(nil, len(ps.sels)))
+		return appendPosition(own, testEpoch, c.after), c.after
+	})
+	switch {
+	case err == nil:
+		ps.sels = append(ps.sels, c)
+	case !errors.Is(err, ErrBusy):
+		m.t.Fatalf("Reselect: %v", err)
+	}
+}
+
+// leave closes a stream, wherever it is, and may have its reader come back by
+// the last id that it saw, with the selection that it knows to be in force.
+func (m *model) leave(i int, back bool) {
+	ps := m.streams[i]
+	at := m.check(ps, false)
+	m.p.remove(ps.s)
+	m.streams = slices.Delete(m.streams, i, i+1)
+	if back {
+		r := ps.r
+		r.Selection = ps.selectionAt(at)
+		r.After, r.Resume = at, true
+		m.begin(r, at)
+	}
+}
+
+// comeBack has the readers of streams that the hub ended come back.
+func (m *model) comeBack() {
+	for i := 0; i < len(m.streams); {
+		if ps := m.streams[i]; !m.p.over[ps.s] {
+			i++
+			continue
+		}
+		m.leave(i, true)
+	}
 }
 
 // finish lets all streams get everything, and checks them.
 func (m *model) finish() {
-	for quiet := 0; quiet < 2; {
+	m.publish(len(m.late))
+	for quiet, rounds := 0, 0; quiet < 2; rounds++ {
 		quiet++
+		if rounds == 1000 {
+			for _, ps := range m.streams {
+				m.t.Logf("%+v extra %+v pos %d own %q", ps, ps.s.extra.Load(), ps.s.pos, ps.s.own)
+			}
+			m.t.Fatalf("streams do not come to an end: head %d", m.w.head())
+		}
 		for _, ps := range m.streams {
 			for m.p.write(ps.s, 1<<20) {
 				quiet = 0
@@ -223,57 +315,27 @@ func (m *model) finish() {
 			m.p.takeReply(m.t)
 			quiet = 0
 		}
+		m.comeBack()
 	}
 	for _, ps := range m.streams {
 		m.check(ps, true)
 	}
+	for len(m.streams) > 0 {
+		m.leave(0, false)
+	}
+	m.empty()
 }
 
-// check reads what a stream got: each event once, in order, with the right
-// bytes, all of its selection up to wherever an id says, but for told gaps.
-func (m *model) check(ps plainStream, whole bool) {
-	at := ps.after // everything up to here was given, or told as a gap
-	reach := func(seq uint64, why string) {
-		for _, missed := range m.w.want(ps.sel, min(at, seq), seq) {
-			m.t.Fatalf("stream after %d of %+v: event %d is missing before %s %d", ps.after, ps.sel, missed, why, seq)
-		}
-		if seq < at {
-			m.t.Fatalf("stream after %d of %+v: got %s %d after %d", ps.after, ps.sel, why, seq, at)
-		}
-		at = seq
+// empty checks that nothing is kept for streams that are gone.
+func (m *model) empty() {
+	if n := m.w.hub.owned.Load(); n != 0 || len(m.w.hub.ids.byID) != 0 {
+		m.t.Errorf("got %d bytes and %d ids kept without streams, want none", n, len(m.w.hub.ids.byID))
 	}
-	sel := ps.sel.canonical()
-	r := sse.Reader{On: func(f sse.Frame) {
-		_, seq, _ := sse.ParseID(string(f.ID))
-		switch {
-		case f.Kind == sse.Comment || string(f.Data) == "ping" || bytes.HasPrefix(f.Data, []byte("ping ")):
-		case f.Kind == sse.Moved:
-			reach(seq, "position")
-		case string(f.Event) == "gap":
-			var from, to uint64
-			fmt.Sscanf(string(f.Data), `{"from":%d,"to":%d,`, &from, &to)
-			reach(from-1, "gap from")
-			if to < from || to >= m.w.firstSeq() || seq != to {
-				m.t.Fatalf("got gap %s with id %s, want one that ends before %d", f.Data, f.ID, m.w.firstSeq())
+	for _, ch := range m.w.hub.channels {
+		for _, f := range ch.feeds {
+			if n := f.streams.Load(); n != 0 {
+				m.t.Errorf("feed %+v: got %d streams, want 0", f.sel, n)
 			}
-			at = to
-		default:
-			if seq <= at {
-				m.t.Fatalf("got event %d after %d", seq, at)
-			}
-			reach(seq-1, "event")
-			ev := m.w.events[seq-1]
-			if !sel.matches(ev) || string(f.Data) != string(payload(nil, ev)) {
-				m.t.Fatalf("event %d: got %.80q, want %.80q", seq, f.Data, payload(nil, ev))
-			}
-			at = seq
-		}
-	}}
-	r.Write(m.p.out[ps.s].Bytes())
-	if whole {
-		reach(m.w.head(), "end")
-		if r.Pending() {
-			m.t.Fatal("got an unfinished frame at the end")
 		}
 	}
 }

@@ -163,6 +163,9 @@ func tune(fd int, conn net.Conn, sendBuffer int) error {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
 		return fmt.Errorf("setting TCP_NODELAY: %w", err)
 	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, sendBuffer); err != nil {
+		return fmt.Errorf("setting TCP_NOTSENT_LOWAT: %w", err)
+	}
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, deadPeer); err != nil {
 		return fmt.Errorf("setting TCP_USER_TIMEOUT: %w", err)
 	}

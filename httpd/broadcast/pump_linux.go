@@ -116,6 +116,7 @@ func (p *epollPump) wake() {
 func (p *epollPump) attach(s *Stream)       { p.put(func(in *inbox) { in.streams = append(in.streams, s) }) }
 func (p *epollPump) reply(j *job)           { p.tell(func(in *inbox) { in.jobs = append(in.jobs, j) }) }
 func (p *epollPump) ask(f func())           { p.tell(func(in *inbox) { in.asks = append(in.asks, f) }) }
+func (p *epollPump) look(s *Stream)         { p.ask(func() { p.serve(s) }) }
 func (p *epollPump) sweep()                 { p.tell(func(in *inbox) { in.sweep = true }) }
 func (p *epollPump) drain()                 { p.tell(func(in *inbox) { in.drain = true }) }
 func (p *epollPump) abort()                 { p.tell(func(in *inbox) { in.abort = true }) }
@@ -210,9 +211,7 @@ func (p *epollPump) begin(s *Stream) {
 	}
 	p.slots[s.slot] = s
 	p.count++
-	m := s.member
-	s.place = uint32(len(m.streams))
-	m.streams = append(m.streams, s)
+	s.member.put(s)
 	if err := p.poll.add(int(s.fd), s.slot); err != nil {
 		p.h.cfg.Log.Error("stream cannot be watched", "remote", s.remote, "error", err)
 		p.close(s, WriteError)
@@ -232,8 +231,9 @@ func (p *epollPump) resume(j *job) {
 		p.close(s, ReplayFailed)
 		return
 	}
-	s.take(j)
-	p.events += j.events
+	p.sending.Lock()
+	p.events += p.h.take(j)
+	p.sending.Unlock()
 	p.serve(s)
 }
 
@@ -244,7 +244,7 @@ func (p *epollPump) pass(m *member) {
 	for i := 0; i < len(m.streams); {
 		s := m.streams[i]
 		p.serve(s)
-		if s.is(gone) {
+		if s.is(gone) || s.member != m {
 			continue // another one has its place
 		}
 		if s.is(joined) {
@@ -322,12 +322,14 @@ func (p *epollPump) sent(s *Stream, n, total int, errno syscall.Errno) {
 	p.bytes += uint64(n)
 	now := p.h.clock.Load()
 	if n > 0 {
-		s.sent = now
+		s.sent, s.stuck = now, 0
 	}
 	switch {
 	case errno == unix.EAGAIN || errno == 0 && n < total:
 		s.set(blocked)
-		s.stuck = now
+		if s.stuck == 0 { // room that let nothing through is no progress
+			s.stuck = now + 1
+		}
 		p.h.met.blocked.Inc()
 	case errno == unix.EPIPE || errno == unix.ECONNRESET:
 		p.close(s, ClientLeft)
@@ -359,7 +361,7 @@ func (p *epollPump) happened(slot uint32, events uint32) {
 	case events&unix.EPOLLERR != 0:
 		why := ClientLeft
 		if code, err := unix.GetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_ERROR); err == nil && code == int(unix.ETIMEDOUT) {
-			why = WriteError
+			why = deadReason(s)
 		}
 		p.close(s, why)
 	case events&(unix.EPOLLRDHUP|unix.EPOLLHUP) != 0:
@@ -367,8 +369,18 @@ func (p *epollPump) happened(slot uint32, events uint32) {
 	case events&unix.EPOLLIN != 0 && !p.listen(s):
 	case events&unix.EPOLLOUT != 0 && s.is(blocked):
 		s.clear(blocked)
+		s.set(slowed)
 		p.serve(s)
 	}
+}
+
+// deadReason says why the kernel gave a connection up: TCP_USER_TIMEOUT ends
+// one whose peer is there but reads nothing as it does one whose peer is gone.
+func deadReason(s *Stream) Reason {
+	if s.is(blocked) {
+		return Stalled
+	}
+	return WriteError
 }
 
 // listen throws away what the client sends, and reports whether the stream goes on.
@@ -401,6 +413,8 @@ func (p *epollPump) sweepAll() {
 		} else if s.silent(now) {
 			s.own = appendPosition(nil, p.h.cfg.Epoch, s.pos)
 			p.serve(s)
+		} else {
+			p.events -= p.h.trim(s, now)
 		}
 	})
 }
@@ -432,6 +446,9 @@ func (p *epollPump) close(s *Stream, why Reason) {
 	if s.is(gone) {
 		return
 	}
+	p.sending.Lock()
+	p.h.forget(s)
+	p.sending.Unlock()
 	s.set(gone)
 	s.own = nil
 	p.poll.remove(int(s.fd))
@@ -439,11 +456,6 @@ func (p *epollPump) close(s *Stream, why Reason) {
 	p.slots[s.slot] = nil
 	p.free = append(p.free, s.slot)
 	p.count--
-	m := s.member
-	last := m.streams[len(m.streams)-1]
-	m.streams[s.place] = last
-	last.place = s.place
-	m.streams[len(m.streams)-1] = nil
-	m.streams = m.streams[:len(m.streams)-1]
+	s.member.take(s)
 	p.h.left(s, why)
 }

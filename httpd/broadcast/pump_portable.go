@@ -45,6 +45,9 @@ type line struct {
 // recordBytes is one send of the portable pump: a TLS record.
 const recordBytes = 16 << 10
 
+// slowWrite is how long a write takes at least if the connection was full.
+const slowWrite = 50 * time.Millisecond
+
 func newLine(conn net.Conn) *line {
 	return &line{conn: conn, poke: make(chan struct{}, 1)}
 }
@@ -95,6 +98,8 @@ func (p *portablePump) each(fn func(*Stream)) {
 	}
 }
 
+func (p *portablePump) look(s *Stream) { s.line.look() }
+
 func (p *portablePump) finish(s *Stream, why Reason) {
 	s.finish(why)
 	s.line.look()
@@ -104,9 +109,7 @@ func (p *portablePump) attach(s *Stream) {
 	p.sending.Lock()
 	defer p.sending.Unlock()
 	p.streams[s] = struct{}{}
-	m := s.member
-	s.place = uint32(len(m.streams))
-	m.streams = append(m.streams, s)
+	s.member.put(s)
 	tuneConn(s.line.conn, p.h.cfg.SendBuffer)
 	go p.serve(s)
 	go p.listen(s)
@@ -133,8 +136,7 @@ func (p *portablePump) reply(j *job) {
 		p.h.cfg.Log.Warn("stream cannot be replayed", "remote", j.s.remote, "error", j.err)
 		p.cut(j.s, ReplayFailed)
 	default:
-		j.s.take(j)
-		p.h.met.deliveries.AddInt64(int64(j.events))
+		p.h.met.deliveries.AddInt64(int64(p.h.take(j)))
 		j.s.line.look()
 	}
 }
@@ -246,12 +248,13 @@ func (p *portablePump) serve(s *Stream) {
 			<-s.line.poke
 			continue
 		}
-		s.line.conn.SetWriteDeadline(time.Now().Add(stallAfter * time.Second)) //nolint:errcheck // Write tells
+		start := time.Now()
+		s.line.conn.SetWriteDeadline(start.Add(stallAfter * time.Second)) //nolint:errcheck // Write tells
 		n, err := s.line.conn.Write(out)
 		if loan != nil && cap(*loan) <= 2*recordBytes {
 			p.buffers.Put(loan)
 		}
-		p.wrote(s, n, err)
+		p.wrote(s, n, err, time.Since(start) > slowWrite)
 	}
 }
 
@@ -300,11 +303,14 @@ func (p *portablePump) copyFeed(s *Stream) *[]byte {
 	return loan
 }
 
-func (p *portablePump) wrote(s *Stream, n int, err error) {
+func (p *portablePump) wrote(s *Stream, n int, err error, slow bool) {
 	p.sending.Lock()
 	defer p.sending.Unlock()
 	s.bytes += uint64(n)
 	s.sent = p.h.clock.Load()
+	if slow {
+		s.set(slowed)
+	}
 	p.h.met.bytes.AddInt64(int64(n))
 	switch {
 	case err == nil:
@@ -345,11 +351,8 @@ func (p *portablePump) remove(s *Stream) {
 	s.own = nil
 	why := s.line.why
 	delete(p.streams, s)
-	m := s.member
-	last := m.streams[len(m.streams)-1]
-	m.streams[s.place] = last
-	last.place = s.place
-	m.streams = m.streams[:len(m.streams)-1]
+	s.member.take(s)
+	p.h.forget(s)
 	p.sending.Unlock()
 	p.h.left(s, why)
 	p.signal()

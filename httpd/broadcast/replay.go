@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"carillon/internal/sse"
 )
 
 const (
@@ -22,7 +20,9 @@ type job struct {
 	s     *Stream
 	pump  pump
 	feed  *feed
-	check bool // after may lie ahead of the journal
+	check bool   // after may lie ahead of the journal
+	limit uint64 // nothing above it is given
+	merge uint64 // it is a conflation up to here; 0 if not
 
 	// The reader moves pos from the sequence that the stream has to the one
 	// that it has with data.
@@ -33,14 +33,15 @@ type job struct {
 
 // A chunk is what one turn of a replay yields. It never changes.
 type chunk struct {
+	gap    Gap // told before data; none if it has no Reason
 	data   []byte
 	end    uint64 // the position after it
 	events uint64
 }
 
 type chunkKey struct {
-	feed  *feed
-	after uint64
+	feed      *feed
+	after, to uint64 // to is that of a conflation
 }
 
 // readers are goroutines that read the journal for streams that are not on
@@ -59,7 +60,10 @@ type readers struct {
 
 func (r *readers) ask(s *Stream) {
 	s.set(replays)
-	j := &job{s: s, pump: s.member.pump, feed: s.member.feed, check: s.is(checking) && s.pos > r.h.head.Load(), pos: s.pos}
+	j := &job{s: s, pump: s.member.pump, feed: s.member.feed, check: s.is(checking) && s.pos > r.h.head.Load(), pos: s.pos, limit: noLimit}
+	if x := s.extra.Load(); x != nil {
+		j.limit, j.merge = x.limit, x.conflating(s.pos)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.queue = append(r.queue, j)
@@ -79,7 +83,11 @@ func (r *readers) run() {
 		c, known := r.known(j)
 		if !known {
 			t := turn{r: r, j: j, data: scratch[:0], payload: payload}
-			c, j.err = t.read()
+			if j.merge != 0 {
+				c, j.err = t.conflate()
+			} else {
+				c, j.err = t.read()
+			}
 			scratch, payload = t.data, t.payload
 			r.keep(j, c)
 		}
@@ -106,9 +114,11 @@ func (r *readers) nextJob() *job {
 func (r *readers) known(j *job) (chunk, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c, ok := r.kept[chunkKey{j.feed, j.pos}]
-	return c, ok && !j.check
+	c, ok := r.kept[j.key()]
+	return c, ok && !j.check && c.end <= j.limit
 }
+
+func (j *job) key() chunkKey { return chunkKey{j.feed, j.pos, j.merge} }
 
 // keep remembers a chunk: what follows a position stays what it is.
 func (r *readers) keep(j *job, c chunk) {
@@ -121,7 +131,7 @@ func (r *readers) keep(j *job, c chunk) {
 		delete(r.kept, r.order[0])
 		r.order = append(r.order[:0], r.order[1:]...)
 	}
-	k := chunkKey{j.feed, j.pos}
+	k := j.key()
 	if _, ok := r.kept[k]; !ok {
 		r.order = append(r.order, k)
 	}
@@ -144,6 +154,7 @@ type turn struct {
 	j       *job
 	data    []byte
 	payload []byte
+	lead    Gap // told before data
 	pos     uint64
 	told    uint64 // the position that the stream's client knows of after data
 	events  uint64
@@ -159,7 +170,7 @@ func (t *turn) read() (chunk, error) {
 			return chunk{}, err
 		}
 	}
-	limit := h.head.Load()
+	limit := min(h.head.Load(), t.j.limit)
 	if t.pos >= limit {
 		return t.chunk(), nil
 	}
@@ -169,8 +180,9 @@ func (t *turn) read() (chunk, error) {
 		if ev.Seq > limit {
 			return false
 		}
-		if ev.Seq != t.pos+1 {
-			t.gap(min(h.cfg.First(), ev.Seq))
+		if ev.Seq != t.pos+1 && !t.gap(min(h.cfg.First(), ev.Seq)) {
+			whole = false
+			return false
 		}
 		t.event(ev)
 		seen++
@@ -180,9 +192,8 @@ func (t *turn) read() (chunk, error) {
 	if err != nil {
 		return chunk{}, fmt.Errorf("reading the journal after %d: %w", t.pos, err)
 	}
-	if whole {
-		t.gap(min(h.cfg.First(), limit+1)) // what aged out since the first look
-		t.pos = max(t.pos, limit)          // whatever else was missing before the head is no event
+	if whole && t.gap(min(h.cfg.First(), limit+1)) { // what aged out since the first look
+		t.pos = max(t.pos, limit) // whatever else was missing before the head is no event
 	}
 	return t.chunk(), nil
 }
@@ -190,8 +201,7 @@ func (t *turn) read() (chunk, error) {
 func (t *turn) event(ev *Event) {
 	t.pos = ev.Seq
 	if f := t.j.feed; f.whole || f.sel.matches(ev) {
-		t.payload = f.ch.format.Append(t.payload[:0], ev)
-		t.data = sse.AppendSeqEvent(t.data, f.ch.epoch, ev.Seq, "", t.payload)
+		t.data, t.payload = f.ch.appendFrame(t.data, t.payload, ev)
 		t.events++
 		t.told = ev.Seq
 	}
@@ -203,18 +213,21 @@ func (t *turn) chunk() chunk {
 	if t.told < t.pos {
 		t.data = appendPosition(t.data, t.j.feed.ch.epoch, t.pos)
 	}
-	return chunk{bytes.Clone(t.data), t.pos, t.events}
+	return chunk{t.lead, bytes.Clone(t.data), t.pos, t.events}
 }
 
-// gap tells the reader of the stream that the events before first are gone.
-func (t *turn) gap(first uint64) {
+// gap tells the reader of the stream that the events before first are gone. It
+// reports false if that must wait for the next turn: a gap begins one.
+func (t *turn) gap(first uint64) bool {
 	if t.pos+1 >= first {
-		return
+		return true
 	}
-	data := fmt.Appendf(nil, `{"from":%d,"to":%d,"reason":"aged_out"}`, t.pos+1, first-1)
-	t.data = sse.AppendSeqEvent(t.data, t.j.feed.ch.epoch, first-1, "gap", data)
+	if len(t.data) > 0 || t.lead.Reason != "" {
+		return false
+	}
+	t.lead = Gap{From: t.pos + 1, To: first - 1, Reason: AgedOut}
 	t.pos, t.told = first-1, first-1
-	t.r.h.met.gaps.Inc()
+	return true
 }
 
 // check finds out whether a position that a client named lies in the journal,
@@ -233,9 +246,7 @@ func (t *turn) check() error {
 		return fmt.Errorf("looking for %d in the journal: %w", t.pos, err)
 	}
 	if head := h.head.Load(); !found && t.pos > head {
-		epoch := t.j.feed.ch.epoch
-		data := fmt.Appendf(nil, `{"epoch":%q,"head":%d,"reason":"ahead"}`, epoch, head)
-		t.data = sse.AppendSeqEvent(t.data, epoch, head, "reset", data)
+		t.lead = Gap{Reset: true, Epoch: t.j.feed.ch.epoch, To: head, Reason: Ahead}
 		t.pos, t.told = head, head
 	}
 	return nil

@@ -1,6 +1,6 @@
 package broadcast
 
-import ()
+import "sync/atomic"
 
 // A Stream is one connection that gets events. Its fields belong to its pump.
 type Stream struct {
@@ -11,18 +11,21 @@ type Stream struct {
 	bytes  uint64
 	events uint64 // from the feed; those of replays are in bytes only as they are in own
 
-	id, remote, label string
-	onClose           func(Reason)
-	line              *line // of the portable pump only
-	opened            int64 // Unix milliseconds
+	id, remote, label, credential string
+
+	onClose func(Reason)
+	line    *line                 // of the portable pump only
+	extra   atomic.Pointer[extra] // nil for most; stored under the sending lock
+	opened  int64                 // Unix milliseconds
 
 	fd    int32
 	slot  uint32 // place in the pump's table
 	place uint32 // place in member.streams
 	sent  uint32 // when bytes last went out; seconds of the hub's clock, as are the next two
-	stuck uint32 // since when it is blocked
+	stuck uint32 // since when its connection takes nothing, plus 1; 0 if that is not so
 	until uint32 // when MaxAge is over; 0 for never
 	noise uint32 // bytes that the client sent
+	home  uint16 // its pump's place in Hub.pumps; never changes
 	state state
 	why   Reason
 }
@@ -36,6 +39,8 @@ const (
 	checking                   // pos came from the client, and may lie ahead of the journal
 	ending                     // to be closed, for the reason why, once own is sent
 	gone                       // closed
+	slowed                     // its connection was full for a time
+	chunked                    // own is from one turn of a reader
 )
 
 func (s *Stream) is(bits state) bool { return s.state&bits != 0 }
@@ -48,12 +53,6 @@ const (
 	replayBeat = 10       // seconds of silence after which a stream that reads the journal gets its position
 )
 
-// End closes the stream soon, on a frame boundary; OnClose gets Ended.
-func (s *Stream) End() {
-	p := s.member.pump
-	p.ask(func() { p.finish(s, Ended) })
-}
-
 // A pump owns streams and writes to their connections. Those of its methods
 // that say so are called with Hub.mu held; all others from anywhere.
 type pump interface {
@@ -63,6 +62,7 @@ type pump interface {
 	lockSending()           // waits until no send is under way, and keeps it so
 	unlockSending()         //
 	reply(j *job)           // a reader has done with j
+	look(s *Stream)         // has s served soon, unless it is closed
 	ask(f func())           // has f called soon, where the pump's streams may be used
 	each(fn func(*Stream))  // calls fn for all its streams; for what ask was given
 	finish(*Stream, Reason) // ends a stream; for what ask was given
@@ -84,15 +84,18 @@ func (h *Hub) next(s *Stream, g *gather) need {
 		return needEnd
 	case s.is(replays):
 		return needNothing
-	case !s.is(joined) && !h.join(s):
+	}
+	if x := s.extra.Load(); x != nil {
+		return h.nextOf(s, x, g)
+	}
+	if !s.is(joined) && !h.join(s) {
 		return h.behindOrAhead(s)
 	}
 	switch g.fill(s.member.feed, s.cursor) {
 	case supplied:
 		return needSend
 	case lost:
-		s.clear(joined)
-		return needReplay
+		return h.fellBehind(s, nil, g)
 	}
 	return needNothing
 }
@@ -155,22 +158,10 @@ func (s *Stream) caughtUp(head uint64) bool {
 	return s.pos >= head
 }
 
-// take gives the stream what a reader found for it.
-func (s *Stream) take(j *job) {
-	s.clear(replays | checking)
-	s.pos = j.pos
-	s.events += j.events
-	if len(s.own) == 0 {
-		s.own = j.data
-	} else {
-		s.own = append(s.own[:len(s.own):len(s.own)], j.data...)
-	}
-}
-
 // due returns why the stream is to end now, if it is.
 func (s *Stream) due(now uint32) (Reason, bool) {
 	switch {
-	case s.is(blocked) && now >= s.stuck+stallAfter:
+	case s.is(blocked) && now+1 >= s.stuck+stallAfter:
 		return Stalled, true
 	case s.until != 0 && now >= s.until:
 		return MaxAge, true

@@ -325,7 +325,7 @@ func TestStreamsTells(t *testing.T) {
 			!slices.Equal(got.Selection.Domains, []string{"light"}) {
 			t.Errorf("got %+v, want what was asked for", got)
 		}
-		if got.Events != 2 || got.Position != 8 || got.Lag != 0 || got.Blocked || got.Replaying {
+		if got.Events != 2 || got.Position != 8 || got.LagEvents != 0 || got.Blocked || got.Replaying {
 			t.Errorf("got %+v, want 2 events, position 8, no lag", got)
 		}
 		until(t, "all bytes to be counted", func() bool { return w.hub.Stats().Bytes >= uint64(len(c.raw)) })

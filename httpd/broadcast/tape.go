@@ -189,6 +189,16 @@ func (t *tape) after(seq uint64) (uint64, bool) {
 	return t.start(t.search(func(e *entry) bool { return e.seq > seq })), true
 }
 
+// meanFrame returns the mean length of the frames on the tape.
+func (t *tape) meanFrame() uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.next == t.first {
+		return 0
+	}
+	return (t.head.Load() - t.entry(t.first).start) / (t.next - t.first)
+}
+
 // A mark is a place between two frames.
 type mark struct {
 	ordinal uint64 // of the frame that starts here

@@ -262,8 +262,10 @@ func (j *Journal) Last(ctx context.Context, fn func(*runtime.Event)) error {
 }
 
 // SeqAt returns the sequence before the first event that happened at t or
-// later: the journal's last one when there is none. It searches by halves, so
-// events whose times are out of order, after a step of the clock, may mislead it.
+// later: the journal's last one when there is none, and 0 when that event is
+// the first that retention left, as removed ones may have happened since t, too.
+// It searches by halves, so events whose times are out of order, after a step of
+// the clock, may mislead it.
 func (j *Journal) SeqAt(ctx context.Context, t time.Time) (after uint64, err error) {
 	eng, err := j.engine()
 	if err != nil {
@@ -290,6 +292,9 @@ func (j *Journal) SeqAt(ctx context.Context, t time.Time) (after uint64, err err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("finding the events since %v: %w", t, err)
+	}
+	if n == 0 && first <= last {
+		return 0, nil
 	}
 	return first + uint64(n) - 1, nil
 }
