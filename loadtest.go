@@ -194,7 +194,7 @@ func (c *loadtestFlags) defineChaos(fs *flag.FlagSet) {
 // stalled readers fall back to the journal, and at times behind it.
 const chaosConfig = `server: {drain: 1s}
 stream: {tape: 256KiB, beat: 1s, retry: 100ms}
-journal: {max_bytes: 1MiB}
+journal: {max_bytes: 4MiB}
 `
 
 // own starts a server of our own.
