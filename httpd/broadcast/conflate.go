@@ -8,7 +8,8 @@ import (
 // conflate is read for a stream that wants only what is not outdated. It gives
 // a part of what is left of the events up to the job's merge. What is left
 // depends on that end alone: so the turns that follow give the rest of the
-// same, and the first one knows how much was left out.
+// same. The first one tells how much is left out; since that depends on where
+// it begins, it looks for itself, and the others at what it found.
 func (t *turn) conflate() (chunk, error) {
 	h := t.r.h
 	to := t.j.merge
@@ -20,7 +21,7 @@ func (t *turn) conflate() (chunk, error) {
 	if err != nil {
 		return chunk{}, fmt.Errorf("conflating the journal after %d: %w", t.pos, err)
 	}
-	if left.merged+left.dropped > 0 {
+	if !t.j.begun && left.merged+left.dropped > 0 {
 		t.lead = Gap{From: t.pos + 1, To: to, Reason: Conflated, Merged: left.merged, Dropped: left.dropped}
 	}
 	whole := true
@@ -50,6 +51,8 @@ func (t *turn) conflate() (chunk, error) {
 
 // survivors are the events of a range that a conflation gives.
 type survivors struct {
+	feed            *feed
+	from, to        uint64
 	last            map[string]uint64 // sequence of the last event of each key
 	keyless         []uint64          // ring of the newest ones' sequences
 	most            int               // of them
@@ -57,10 +60,14 @@ type survivors struct {
 	merged, dropped uint64
 }
 
-// survivors reads what the selection takes behind t.pos, up to and including to.
+// survivors finds what is left of what the selection takes behind t.pos, up to
+// and including to.
 func (t *turn) survivors(to uint64) (*survivors, error) {
-	left := &survivors{last: make(map[string]uint64), most: t.r.h.cfg.keyless}
 	f := t.j.feed
+	if left := t.r.left(f, t.pos, to); t.j.begun && left != nil {
+		return left, nil
+	}
+	left := &survivors{feed: f, from: t.pos, to: to, last: make(map[string]uint64), most: t.r.h.cfg.keyless}
 	err := t.r.h.cfg.Replay(t.r.ctx, t.pos, func(ev *Event) bool {
 		if ev.Seq > to {
 			return false
@@ -70,7 +77,36 @@ func (t *turn) survivors(to uint64) (*survivors, error) {
 		}
 		return true
 	})
+	if err == nil {
+		t.r.keepLeft(left)
+	}
 	return left, err
+}
+
+// keptSurvivors bounds what is kept of conflations under way: each may hold
+// some 60 bytes for every entity.
+const keptSurvivors = 8
+
+// left returns what was found of the same range, or a longer one, if it is kept.
+func (r *readers) left(f *feed, from, to uint64) *survivors {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.merged.left {
+		if l.feed == f && l.from <= from && l.to == to {
+			return l
+		}
+	}
+	return nil
+}
+
+func (r *readers) keepLeft(l *survivors) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if m := &r.merged; len(m.left) < keptSurvivors {
+		m.left = append(m.left, l)
+	} else {
+		m.left = append(append(m.left[:0:0], m.left[1:]...), l)
+	}
 }
 
 func (l *survivors) add(ev *Event) {

@@ -11,6 +11,11 @@
 // streams and writes everything between cursor and head with one system call,
 // straight out of the ring. A busy pump so coalesces by itself.
 //
+// What is read of the journal is framed once per format, in passages of 256
+// events, and kept on a shelf while streams ask for it: those that resume in
+// the same region share the reading and the bytes. A reading goes on while
+// somebody is close behind it.
+//
 // # Order
 //
 // A stream gets the events of its selection in the order of Publish, each
@@ -29,7 +34,8 @@
 //
 // Publish never waits for a stream: it waits at most for the one send that
 // each pump has under way, and that only when the ring's tail moves. Attach
-// waits at most for a Publish under way. Config.Replay and Config.First run on
+// waits at most for a Publish under way. Streams that lag get turns of 4 ms,
+// after which a pump looks for what is new. Config.Replay and Config.First run on
 // reader goroutines; OnClose runs on a pump and must return at once.
 //
 // # Memory
@@ -37,9 +43,12 @@
 // A tape's ring and index are bounded by Config.TapeBytes (a frame of more
 // than a quarter of it makes the ring grow). A feed holds at most 1,024
 // references. A stream is one struct of about 200 bytes without goroutine,
-// channel, timer or buffer; while it is being written to in part, or reads the
-// journal, it holds one frame's rest or one chunk of 64 KiB (or one frame, if
-// that is longer), shared with others that stand at the same place. The kernel
-// holds Config.SendBuffer for it. Connections that have no file descriptor of
-// their own (TLS), and all on systems without epoll, cost two goroutines each.
+// channel, timer or buffer; while it is being written to in part it holds one
+// frame's rest, and while it reads the journal one passage, which is shared, or
+// what it selected of some passages: in both cases up to some 256 KiB, or one
+// frame, if that is longer; if it stands still, one frame's rest. The shelf
+// holds Config.ReplayBytes, and nothing 10 s after the last stream caught up.
+// The kernel holds Config.SendBuffer for a stream. Connections that have no
+// file descriptor of their own (TLS), and all on systems without epoll, cost
+// two goroutines each.
 package broadcast

@@ -47,11 +47,16 @@ type Config struct {
 	Retry      time.Duration // how long a reader is to wait after Drain or Disconnect, at least; up to twice that; 0 for 2 s
 	BeatEvery  time.Duration // 0 for 15 s
 	Pumps      int           // 0 for one per core
-	Readers    int           // goroutines that read the journal at most; 0 for 8
+	Readers    int           // goroutines that read the journal at most; 0 for half of the cores, at least 2
+
+	// ReplayBytes bounds what is kept of the journal's encoded events while
+	// streams read them; 0 for 64 MiB. It is given back when none does.
+	ReplayBytes int
 
 	// Replay calls fn with the events after a sequence that the journal holds,
 	// in order, until fn returns false or the journal's end. First returns the
-	// first sequence that it still holds, or, if it is empty, the one to come.
+	// first sequence that it still holds, or, if it is empty, the one to come;
+	// it must know of all that Replay has left out so far.
 	// Both are called from several goroutines. An event must be readable before
 	// it is given to Publish.
 	Replay func(ctx context.Context, after uint64, fn func(*Event) bool) error
@@ -108,7 +113,7 @@ func New(cfg Config) (*Hub, error) {
 	h.beaten = h.birth
 	h.ids.byID = make(map[string]*Stream)
 	h.head.Store(cfg.Head)
-	h.readers = readers{h: h, ctx: ctx, kept: make(map[chunkKey]chunk)}
+	h.readers = readers{h: h, ctx: ctx, shelf: shelf{most: cfg.ReplayBytes, passages: make(map[*channel][]*passage)}}
 	h.met = newCounters(h)
 	var err error
 	if !cfg.portable {
@@ -149,7 +154,8 @@ func (c *Config) complete() error {
 	c.BeatEvery = orElse(c.BeatEvery, 15*time.Second)
 	c.Retry = orElse(c.Retry, 2*time.Second)
 	c.Pumps = orElse(c.Pumps, goruntime.GOMAXPROCS(0))
-	c.Readers = orElse(c.Readers, 8)
+	c.Readers = orElse(c.Readers, max(2, goruntime.GOMAXPROCS(0)/2))
+	c.ReplayBytes = orElse(c.ReplayBytes, 64<<20)
 	c.backlog = orElse(c.backlog, mergeBacklog)
 	c.keyless = orElse(c.keyless, maxKeyless)
 	c.merged = orElse(c.merged, chunkBytes)

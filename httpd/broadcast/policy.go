@@ -190,7 +190,7 @@ func (h *Hub) take(j *job) (events uint64) {
 	}
 	s.clear(checking)
 	data := j.data
-	if g := j.gap; g.Reason != "" && !(x != nil && g.Reason == Conflated && x.told) {
+	if g := j.gap; g.Reason != "" {
 		h.met.gap(g)
 		data = j.feed.ch.format.appendGap(nil, j.feed.ch.epoch, g, x != nil && x.gapsAsData)
 		data = append(data, j.data...)

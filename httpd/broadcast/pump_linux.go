@@ -32,8 +32,8 @@ type epollPump struct {
 	slots    []*Stream
 	free     []uint32
 	count    int
-	more     []*Stream // have more to get than one turn gives
-	again    []*Stream // spare memory for more
+	more     []*Stream // have more to get than one turn gives, those from next on
+	next     int
 	draining bool
 	sends    uint
 	events   uint64 // delivered since counted last, as is the next one
@@ -58,7 +58,10 @@ const (
 	// pass over 10,000 streams would keep them waiting for tens of milliseconds.
 	yieldEvery = 64
 	longTurn   = 2 * time.Millisecond
-	maxRest    = 10 * time.Millisecond
+	// moreTurn is for how long those that lag are served before it is looked
+	// for what is new.
+	moreTurn = 4 * time.Millisecond
+	maxRest  = 10 * time.Millisecond
 )
 
 func systemPumps(h *Hub, n int) ([]pump, error) {
@@ -131,7 +134,7 @@ func (p *epollPump) run() {
 		start := time.Now()
 		busy := p.poll.ready(p.happened)
 		busy = p.takeIn() || busy
-		busy = p.continueMore() || busy
+		busy = p.continueMore(time.Now()) || busy
 		p.countUp()
 		if p.draining && p.count == 0 {
 			return
@@ -234,7 +237,7 @@ func (p *epollPump) resume(j *job) {
 	p.sending.Lock()
 	p.events += p.h.take(j)
 	p.sending.Unlock()
-	p.serve(s)
+	p.more = append(p.more, s)
 }
 
 // pass serves all streams of a feed that has something new.
@@ -243,6 +246,10 @@ func (p *epollPump) pass(m *member) {
 	done := ^uint64(0)
 	for i := 0; i < len(m.streams); {
 		s := m.streams[i]
+		if s.isBehind() {
+			i++
+			continue
+		}
 		p.serve(s)
 		if s.is(gone) || s.member != m {
 			continue // another one has its place
@@ -255,15 +262,27 @@ func (p *epollPump) pass(m *member) {
 	m.done.Store(done)
 }
 
-// continueMore serves the streams that were not done in an earlier turn.
-func (p *epollPump) continueMore() bool {
-	list := p.more
-	p.more = p.again[:0]
-	for _, s := range list {
+// continueMore serves, for a while, the streams that were not done in an
+// earlier turn: they take turns, and none keeps those that have almost
+// everything from what is new.
+func (p *epollPump) continueMore(now time.Time) bool {
+	for n := len(p.more); p.next < n; {
+		s := p.more[p.next]
+		p.more[p.next] = nil
+		p.next++
 		p.serve(s)
+		if p.next%8 == 0 && time.Since(now) > moreTurn {
+			break
+		}
 	}
-	clear(list)
-	p.again = list[:0]
+	if p.next > len(p.more)/2 {
+		n := copy(p.more, p.more[p.next:])
+		clear(p.more[n:])
+		p.more, p.next = p.more[:n], 0
+	}
+	if len(p.more) == 0 {
+		p.more = reuse(p.more)
+	}
 	return len(p.more) > 0
 }
 
@@ -281,6 +300,10 @@ func (p *epollPump) serve(s *Stream) {
 		case needOwn:
 			p.sendOwn(s)
 		case needReplay:
+			if p.takeKept(s) {
+				p.more = append(p.more, s)
+				return
+			}
 			p.h.readers.ask(s)
 		case needEnd:
 			p.close(s, s.why)
@@ -292,6 +315,16 @@ func (p *epollPump) serve(s *Stream) {
 		}
 	}
 	p.more = append(p.more, s)
+}
+
+// takeKept gives the stream what was read for others, and reports whether there
+// was anything.
+func (p *epollPump) takeKept(s *Stream) bool {
+	p.sending.Lock()
+	defer p.sending.Unlock()
+	events, ok := p.h.readers.kept(s)
+	p.events += events
+	return ok
 }
 
 // sendFeed sends what p.g holds. It is called with sending held, and ends that.
@@ -370,7 +403,11 @@ func (p *epollPump) happened(slot uint32, events uint32) {
 	case events&unix.EPOLLOUT != 0 && s.is(blocked):
 		s.clear(blocked)
 		s.set(slowed)
-		p.serve(s)
+		if s.is(joined) {
+			p.serve(s)
+		} else {
+			p.more = append(p.more, s)
+		}
 	}
 }
 

@@ -1,7 +1,6 @@
 package broadcast
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -9,10 +8,17 @@ import (
 )
 
 const (
-	chunkBytes = 64 << 10    // a turn of a replay ends after this much
+	chunkBytes = 64 << 10    // a filtered turn of a replay ends after this much
 	chunkTime  = time.Second // or this long, so that its stream hears of it
-	keptChunks = 64          // for streams that resume at the same place
-	clockEvery = 64          // events between looks at the clock
+
+	chunkWait = 10 * time.Millisecond // and after this long, if it has something and more must be read
+
+	// A reading goes that many passages beyond the last stream that waits for
+	// it: each start costs the journal about a millisecond.
+	aheadOf = 8
+	// waitFor is how many events behind a stream a reading may be for the
+	// stream to wait for it, rather than have one of its own.
+	waitFor = 16384
 )
 
 // A job is one turn of a stream's replay.
@@ -20,80 +26,114 @@ type job struct {
 	s     *Stream
 	pump  pump
 	feed  *feed
-	check bool   // after may lie ahead of the journal
+	check bool   // pos may lie ahead of the journal
 	limit uint64 // nothing above it is given
 	merge uint64 // it is a conflation up to here; 0 if not
+	begun bool   // whose gap is told
+	began time.Time
 
-	// The reader moves pos from the sequence that the stream has to the one
-	// that it has with data.
-	pos uint64
+	// The readers move pos from the sequence that the stream has to the one
+	// that it has with the chunk.
+	pos  uint64
+	told uint64 // the position that the stream's client knows of after the chunk
 	chunk
 	err error
 }
 
-// A chunk is what one turn of a replay yields. It never changes.
+// A chunk is what one turn of a replay yields. Its bytes never change.
 type chunk struct {
 	gap    Gap // told before data; none if it has no Reason
 	data   []byte
-	end    uint64 // the position after it
+	end    uint64 // of a conflation: the position after it
 	events uint64
-}
-
-type chunkKey struct {
-	feed      *feed
-	after, to uint64 // to is that of a conflation
 }
 
 // readers are goroutines that read the journal for streams that are not on
 // their tape. There are at most Config.Readers, and none when none is needed.
+// What they read goes onto a shelf, whole and unfiltered, so that streams that
+// resume in the same region share the reading and the encoding of it.
 type readers struct {
-	h   *Hub
-	ctx context.Context
+	h     *Hub
+	ctx   context.Context
+	shelf shelf
 
 	mu sync.Mutex
 	// Guarded by mu. A stream has one job at most, which bounds the queue.
-	queue   []*job
-	running int
-	kept    map[chunkKey]chunk
-	order   []chunkKey // of kept, oldest first
+	queue    []*job
+	running  int
+	readings []*reading
+	merged   mergedChunks
 }
 
-func (r *readers) ask(s *Stream) {
-	s.set(replays)
-	j := &job{s: s, pump: s.member.pump, feed: s.member.feed, check: s.is(checking) && s.pos > r.h.head.Load(), pos: s.pos, limit: noLimit}
-	if x := s.extra.Load(); x != nil {
-		j.limit, j.merge = x.limit, x.conflating(s.pos)
+// kept gives the stream what the shelf has for it. It reports false if the
+// journal has to be read, or there is more to be looked at: ask does both. It
+// is called with the pump's sending lock held.
+func (r *readers) kept(s *Stream) (events uint64, ok bool) {
+	f := s.member.feed
+	if !f.whole || s.extra.Load() != nil || s.is(checking) && s.pos > r.h.head.Load() {
+		return 0, false
 	}
+	p := r.shelf.at(f.ch, s.pos, r.h.clock.Load())
+	if p == nil {
+		return 0, false
+	}
+	j := job{s: s, feed: f, pos: s.pos, limit: p.end}
+	j.takeAll(p)
+	r.follow(f.ch, j.pos)
+	return r.h.take(&j), true
+}
+
+// follow keeps a reading going that has somebody close behind it.
+func (r *readers) follow(ch *channel, pos uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.queue = append(r.queue, j)
-	if r.running < r.h.cfg.Readers {
+	for _, l := range r.readings {
+		if l.ch == ch && l.after <= pos && pos <= l.goal {
+			l.goal = max(l.goal, min(pos+aheadOf*passageEvents, l.bound))
+		}
+	}
+}
+
+// ask has the pump told by reply what follows the stream's position.
+func (r *readers) ask(s *Stream) {
+	s.set(replays)
+	j := &job{s: s, pump: s.member.pump, feed: s.member.feed, pos: s.pos, told: s.pos, began: time.Now(), limit: noLimit}
+	j.check = s.is(checking) && s.pos > r.h.head.Load()
+	if x := s.extra.Load(); x != nil {
+		j.limit, j.merge, j.begun = x.limit, x.conflating(s.pos), x.told
+	}
+	r.enqueue(j)
+}
+
+func (r *readers) enqueue(jobs ...*job) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue = append(r.queue, jobs...)
+	for n := 0; n < len(jobs) && r.running < r.h.cfg.Readers; n++ {
 		r.running++
 		go r.run()
 	}
 }
 
 func (r *readers) run() {
-	var scratch, payload []byte
+	var buf passageBuffer
 	for {
 		j := r.nextJob()
 		if j == nil {
 			return
 		}
-		c, known := r.known(j)
-		if !known {
-			t := turn{r: r, j: j, data: scratch[:0], payload: payload}
-			if j.merge != 0 {
-				c, j.err = t.conflate()
-			} else {
-				c, j.err = t.read()
+		switch {
+		case j.merge != 0:
+			r.conflate(j)
+			r.reply(j)
+		case r.advance(j):
+			j.finish()
+			r.reply(j)
+		default:
+			if l := r.attend(j); l != nil {
+				l.read(&buf)
 			}
-			scratch, payload = t.data, t.payload
-			r.keep(j, c)
 		}
-		r.h.met.replays.Inc()
-		j.chunk, j.pos = c, c.end
-		j.pump.reply(j)
 	}
 }
 
@@ -111,143 +151,112 @@ func (r *readers) nextJob() *job {
 	return j
 }
 
-func (r *readers) known(j *job) (chunk, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	c, ok := r.kept[j.key()]
-	return c, ok && !j.check && c.end <= j.limit
+func (r *readers) reply(j *job) {
+	r.h.met.replays.Inc()
+	j.pump.reply(j)
 }
 
-func (j *job) key() chunkKey { return chunkKey{j.feed, j.pos, j.merge} }
-
-// keep remembers a chunk: what follows a position stays what it is.
-func (r *readers) keep(j *job, c chunk) {
-	if j.err != nil || c.end == j.pos || j.check {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.order) == keptChunks {
-		delete(r.kept, r.order[0])
-		r.order = append(r.order[:0], r.order[1:]...)
-	}
-	k := j.key()
-	if _, ok := r.kept[k]; !ok {
-		r.order = append(r.order, k)
-	}
-	r.kept[k] = c
-}
-
-// forget drops what is kept when no stream reads.
+// forget drops what nobody asked for lately.
 func (r *readers) forget() {
+	r.shelf.forget(r.h.clock.Load())
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.running == 0 {
-		clear(r.kept)
-		r.order = nil
+		r.merged = mergedChunks{}
 	}
 }
 
-// A turn reads the journal for one job.
-type turn struct {
-	r       *readers
-	j       *job
-	data    []byte
-	payload []byte
-	lead    Gap // told before data
-	pos     uint64
-	told    uint64 // the position that the stream's client knows of after data
-	events  uint64
-}
-
-// read frames what follows the job's position, up to a chunk or the hub's
-// head, whichever comes first. What lies beyond the head comes over the tape.
-func (t *turn) read() (chunk, error) {
-	h := t.r.h
-	t.pos, t.told = t.j.pos, t.j.pos
-	if t.j.check {
-		if err := t.check(); err != nil {
-			return chunk{}, err
-		}
-	}
-	limit := min(h.head.Load(), t.j.limit)
-	if t.pos >= limit {
-		return t.chunk(), nil
-	}
-	t.gap(min(h.cfg.First(), limit+1))
-	whole, started, seen := true, time.Now(), 0
-	err := h.cfg.Replay(t.r.ctx, t.pos, func(ev *Event) bool {
-		if ev.Seq > limit {
-			return false
-		}
-		if ev.Seq != t.pos+1 && !t.gap(min(h.cfg.First(), ev.Seq)) {
-			whole = false
-			return false
-		}
-		t.event(ev)
-		seen++
-		whole = len(t.data) < chunkBytes && (seen%clockEvery != 0 || time.Since(started) < chunkTime)
-		return whole
-	})
-	if err != nil {
-		return chunk{}, fmt.Errorf("reading the journal after %d: %w", t.pos, err)
-	}
-	if whole && t.gap(min(h.cfg.First(), limit+1)) { // what aged out since the first look
-		t.pos = max(t.pos, limit) // whatever else was missing before the head is no event
-	}
-	return t.chunk(), nil
-}
-
-func (t *turn) event(ev *Event) {
-	t.pos = ev.Seq
-	if f := t.j.feed; f.whole || f.sel.matches(ev) {
-		t.data, t.payload = f.ch.appendFrame(t.data, t.payload, ev)
-		t.events++
-		t.told = ev.Seq
-	}
-}
-
-// chunk ends the turn. If what came last did not match, the client still
-// learns how far it is, so that it need not come back for the same again.
-func (t *turn) chunk() chunk {
-	if t.told < t.pos {
-		t.data = appendPosition(t.data, t.j.feed.ch.epoch, t.pos)
-	}
-	return chunk{t.lead, bytes.Clone(t.data), t.pos, t.events}
-}
-
-// gap tells the reader of the stream that the events before first are gone. It
-// reports false if that must wait for the next turn: a gap begins one.
-func (t *turn) gap(first uint64) bool {
-	if t.pos+1 >= first {
+// advance moves a job on as far as the shelf goes. It reports whether the
+// stream is to have what there is then; else the journal has to be read. What
+// lies beyond the hub's head comes over the tape.
+func (r *readers) advance(j *job) bool {
+	if j.check && !r.check(j) {
 		return true
 	}
-	if len(t.data) > 0 || t.lead.Reason != "" {
-		return false
+	keys, sought := []nameKey(nil), false
+	for limit := min(r.h.head.Load(), j.limit); j.pos < limit; {
+		p := r.shelf.at(j.feed.ch, j.pos, r.h.clock.Load())
+		if p == nil {
+			if first := min(r.h.cfg.First(), limit+1); j.pos+1 < first {
+				j.tell(Gap{From: j.pos + 1, To: first - 1, Reason: AgedOut})
+				return true
+			}
+			spent := time.Since(j.began)
+			return j.events > 0 && spent >= chunkWait || spent >= chunkTime
+		}
+		if j.feed.whole {
+			j.takeAll(p)
+			return true
+		}
+		if !sought {
+			keys, sought = j.feed.sel.keys(), true
+		}
+		j.takeSome(p, keys)
+		if len(j.data) >= chunkBytes || time.Since(j.began) >= chunkTime {
+			return true
+		}
 	}
-	t.lead = Gap{From: t.pos + 1, To: first - 1, Reason: AgedOut}
-	t.pos, t.told = first-1, first-1
 	return true
 }
 
+// tell makes a gap or reset the turn's only yield, unless it has something
+// already: then the gap begins the next one.
+func (j *job) tell(g Gap) {
+	if len(j.data) == 0 {
+		j.gap = g
+		j.pos, j.told = g.To, g.To
+	}
+}
+
+// takeAll gives the job the rest of a passage, which it shares.
+func (j *job) takeAll(p *passage) {
+	from, to := p.between(j.pos, j.limit)
+	j.data = p.data[p.start(from):p.start(to):p.start(to)]
+	j.events = uint64(to - from)
+	j.pos = min(p.end, j.limit)
+	j.told = j.pos // no event lies between
+}
+
+// takeSome gives the job a copy of what it wants of a passage.
+func (j *job) takeSome(p *passage, keys []nameKey) {
+	var scratch [passageEvents]uint32
+	from, to := p.between(j.pos, j.limit)
+	for _, i := range p.match(scratch[:0], &j.feed.sel, keys, from, to) {
+		j.data = append(j.data, p.data[p.start(int(i)):p.start(int(i)+1)]...)
+		j.told = p.marks[i].seq
+		j.events++
+	}
+	j.pos = min(p.end, j.limit)
+}
+
+// finish ends the turn. If what came last did not match, the client still
+// learns how far it is, so that it need not come back for the same again.
+func (j *job) finish() {
+	if j.told < j.pos {
+		j.data = appendPosition(j.data, j.feed.ch.epoch, j.pos)
+		j.told = j.pos
+	}
+}
+
 // check finds out whether a position that a client named lies in the journal,
-// which may be ahead of the hub. If not, the stream begins at the head.
-func (t *turn) check() error {
-	h := t.r.h
-	if t.pos <= h.head.Load() {
-		return nil
+// which may be ahead of the hub. If not, the stream begins at the head. It
+// reports false if that ends the turn.
+func (r *readers) check(j *job) bool {
+	j.check = false
+	if j.pos <= r.h.head.Load() {
+		return true
 	}
 	found := false
-	err := h.cfg.Replay(t.r.ctx, t.pos-1, func(*Event) bool {
+	err := r.h.cfg.Replay(r.ctx, j.pos-1, func(*Event) bool {
 		found = true
 		return false
 	})
 	if err != nil {
-		return fmt.Errorf("looking for %d in the journal: %w", t.pos, err)
+		j.err = fmt.Errorf("looking for %d in the journal: %w", j.pos, err)
+		return false
 	}
-	if head := h.head.Load(); !found && t.pos > head {
-		t.lead = Gap{Reset: true, Epoch: t.j.feed.ch.epoch, To: head, Reason: Ahead}
-		t.pos, t.told = head, head
+	if head := r.h.head.Load(); !found && j.pos > head {
+		j.tell(Gap{Reset: true, Epoch: j.feed.ch.epoch, To: head, Reason: Ahead})
 	}
-	return nil
+	return false
 }

@@ -192,6 +192,8 @@ type client struct {
 	ended  bool
 	raw    []byte
 	closed chan Reason
+
+	retries []time.Duration
 }
 
 type frame struct {
@@ -209,6 +211,9 @@ func (w *world) openOn(near, far net.Conn, r Request) *client {
 	w.t.Helper()
 	c := &client{t: w.t, w: w, conn: near, closed: make(chan Reason, 1)}
 	c.reader.On = func(f sse.Frame) {
+		if f.Kind == sse.Retry {
+			c.retries = append(c.retries, f.Retry)
+		}
 		c.frames = append(c.frames, frame{f.Kind, string(f.ID), string(f.Event), string(f.Data)})
 		c.id = string(f.ID)
 	}

@@ -12,13 +12,15 @@ import (
 	"carillon/runtime"
 )
 
+var filler = strings.Repeat("abcdefghi ", 60)
+
 var million = flag.Bool("million", false, "measure opening a journal of a million events")
 
 // bigEvent is of the size of a common state_changed event, 700 bytes.
 func bigEvent(i int) *runtime.Event {
 	ev := event(i)
 	id := fmt.Sprintf("sensor.temperature_%d", i%1000)
-	text := fmt.Sprintf(`{"event_type":"state_changed","data":{"entity_id":%q,"n":%d,"x":%q},"origin":"LOCAL"}`, id, i, strings.Repeat("abcdefghi ", 60))
+	text := fmt.Sprintf(`{"event_type":"state_changed","data":{"entity_id":%q,"n":%d,"x":%q},"origin":"LOCAL"}`, id, i, filler)
 	return runtime.ParseEvent(0, ev.Source, ev.Type, id, "sensor", ev.Time, []byte(text))
 }
 

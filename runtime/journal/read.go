@@ -184,7 +184,8 @@ func delivered(reply string) (seq, count uint64, ok bool) {
 
 // Read calls fn with the events after a sequence, in order, up to the last one
 // at the time of the call, until fn returns false. It takes what retention
-// left, and outlives the server's being started again.
+// left, and outlives the server's being started again. When it passes over
+// sequences, Bounds knows by then how far retention went.
 func (j *Journal) Read(ctx context.Context, after uint64, fn func(*runtime.Event) bool) error {
 	return j.readEvents(ctx, readRange(after, j.durable.Load()), fn)
 }
@@ -220,13 +221,12 @@ func (j *Journal) readOnce(ctx context.Context, r *reading, fn func(*runtime.Eve
 	if err != nil {
 		return err
 	}
-	whole := r.subjects == "" && !r.lastPerEvery
-	before, stopped := r.after, false
+	last, stopped := r.after, false
 	err = eng.read(ctx, r, func(seq uint64, subject string, payload []byte) bool {
-		if whole && seq != before+1 {
-			j.forgetBounds()
+		if seq != last+1 {
+			j.leftOut(ctx, r)
 		}
-		before = seq
+		last = seq
 		ev, err := parseEvent(seq, subject, payload)
 		if err != nil {
 			j.log.Error("journal: passing over an unreadable event", "seq", seq, "error", err)
@@ -235,18 +235,22 @@ func (j *Journal) readOnce(ctx context.Context, r *reading, fn func(*runtime.Eve
 		stopped = !fn(ev)
 		return !stopped
 	})
-	if whole && !stopped && r.after < r.upTo {
-		j.forgetBounds()
+	if err == nil && !stopped && last < r.upTo {
+		j.leftOut(ctx, r)
 	}
 	return err
 }
 
-// forgetBounds lets the next Bounds look anew. Whoever reads and finds events
-// missing asks Bounds whether retention took them: it must know of that.
-func (j *Journal) forgetBounds() {
-	j.bounds.Lock()
-	defer j.bounds.Unlock()
-	j.bounds.at = time.Time{}
+// leftOut makes Bounds tell the truth of this moment: events that were to be
+// read are not there, and whoever reads will want to know whether retention
+// took them.
+func (j *Journal) leftOut(ctx context.Context, r *reading) {
+	if r.lastPerEvery {
+		return
+	}
+	if _, err := j.refreshBounds(ctx, 0); err != nil {
+		j.log.Debug("journal: asking for the first sequence", "error", err)
+	}
 }
 
 // Last calls fn with the last state_changed event of each entity that the

@@ -1,0 +1,105 @@
+package broadcast
+
+import "bytes"
+
+// A turn reads the journal for one job that is a conflation.
+type turn struct {
+	r       *readers
+	j       *job
+	data    []byte
+	payload []byte
+	lead    Gap // told before data
+	pos     uint64
+	told    uint64 // the position that the stream's client knows of after data
+	events  uint64
+}
+
+// conflate yields what the job's stream is to have.
+func (r *readers) conflate(j *job) {
+	c, known := r.known(j)
+	if !known {
+		t := turn{r: r, j: j}
+		c, j.err = t.conflate()
+		r.keep(j, c)
+	}
+	j.chunk, j.pos = c, c.end
+}
+
+func (t *turn) event(ev *Event) {
+	t.pos = ev.Seq
+	if f := t.j.feed; f.whole || f.sel.matches(ev) {
+		t.data, t.payload = f.ch.appendFrame(t.data, t.payload, ev)
+		t.events++
+		t.told = ev.Seq
+	}
+}
+
+// chunk ends the turn. If what came last did not match, the client still
+// learns how far it is, so that it need not come back for the same again.
+func (t *turn) chunk() chunk {
+	if t.told < t.pos {
+		t.data = appendPosition(t.data, t.j.feed.ch.epoch, t.pos)
+	}
+	return chunk{t.lead, bytes.Clone(t.data), t.pos, t.events}
+}
+
+// gap tells the reader of the stream that the events before first are gone. It
+// reports false if that must wait for the next turn: a gap begins one.
+func (t *turn) gap(first uint64) bool {
+	if t.pos+1 >= first {
+		return true
+	}
+	if len(t.data) > 0 || t.lead.Reason != "" {
+		return false
+	}
+	t.lead = Gap{From: t.pos + 1, To: first - 1, Reason: AgedOut}
+	t.pos, t.told = first-1, first-1
+	return true
+}
+
+// mergedChunks are the newest yields of conflations, for streams that stall
+// together.
+type mergedChunks struct {
+	kept  map[chunkKey]chunk
+	order []chunkKey // of kept, oldest first
+	left  []*survivors
+}
+
+type chunkKey struct {
+	feed      *feed
+	after, to uint64 // to is where the conflation ends
+	begun     bool   // its gap is told
+}
+
+const keptChunks = 64
+
+func (j *job) key() chunkKey { return chunkKey{j.feed, j.pos, j.merge, j.begun} }
+
+func (r *readers) known(j *job) (chunk, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, ok := r.merged.kept[j.key()]
+	return c, ok && c.end <= j.limit
+}
+
+// keep remembers a chunk: what follows a position stays what it is.
+func (r *readers) keep(j *job, c chunk) {
+	if j.err != nil || c.end == j.pos {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := &r.merged
+	if m.kept == nil {
+		m.kept = make(map[chunkKey]chunk)
+	}
+	if len(m.order) == keptChunks {
+		delete(m.kept, m.order[0])
+		m.order = append(m.order[:0], m.order[1:]...)
+	}
+	k := j.key()
+	if _, ok := m.kept[k]; !ok {
+		m.order = append(m.order, k)
+	}
+	m.kept[k] = c
+}
