@@ -194,7 +194,7 @@ func (c *loadtestFlags) defineChaos(fs *flag.FlagSet) {
 // stalled readers fall back to the journal, and at times behind it.
 const chaosConfig = `server: {drain: 1s}
 stream: {tape: 256KiB, beat: 1s, retry: 100ms}
-journal: {max_bytes: 1MiB}
+journal: {max_bytes: 4MiB}
 `
 
 // own starts a server of our own.
@@ -354,6 +354,8 @@ func redact(args []string) string {
 			if secret = !hasValue; hasValue {
 				a = "-" + name + "=***"
 			}
+		case !strings.Contains(a, "://") && (strings.Contains(a, "token=") || strings.Contains(a, "password=")): // in a selection
+			a = "***"
 		default:
 			if u, err := url.Parse(a); err == nil && u.Scheme != "" && u.Host != "" {
 				u.User = nil

@@ -135,6 +135,7 @@ func TestLoadtestAddresses(t *testing.T) {
 		{"h:1", "http://h:1/api/stream?restrict=loadtest", "http://h:1/api/events", "", "h:1"},
 		{"-path /subscribe_events http://h:1/?type=x", "http://h:1/subscribe_events?type=x", "http://h:1/api/events", "", "-path /subscribe_events http://h:1/?***"},
 		{"-selection type=a -selection= http://h:1/?b=c", "http://h:1/api/stream?b=c", "http://h:1/api/events", "", "-selection type=a -selection= http://h:1/?***"},
+		{"-selection token=secret http://h:1/s", "http://h:1/s", "http://h:1/api/events", "", "-selection *** http://h:1/s"},
 		{"-token T http://h:1/s?a=b", "http://h:1/s?a=b", "http://h:1/api/events", "T", "-token *** http://h:1/s?***"},
 		{"-token=T -header A:b -listen-only https://h/", "https://h/api/stream", "", "T", "-token=*** -header *** -listen-only https://h/"},
 	} {

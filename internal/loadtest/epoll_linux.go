@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -162,7 +164,7 @@ func (p *poll) resume(s *stream) {
 // fill the buffer has taken all, unless the end is there too.
 func (p *poll) read(s *stream, ending bool) error {
 	for range maxReads {
-		n, err := unix.Read(int(s.fd), p.buf)
+		n, err := p.receive(s)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
 			return nil
@@ -182,6 +184,26 @@ func (p *poll) read(s *stream, ending bool) error {
 	}
 	// The others' turn: setting the same events again makes epoll look again.
 	return p.watch(s, unix.EPOLL_CTL_MOD, 0)
+}
+
+// ackEvery is how many reads of a stream go by until it is asked again to delay
+// its acknowledgements: the system stops that by itself after a silence.
+const ackEvery = 32
+
+// receive reads what there is of s, at most a buffer. It goes around the
+// scheduler, as neither call can block, and lets the system acknowledge each
+// second segment instead of each read: by default a reader that takes all
+// pays for a segment of its own, a third of what reading costs.
+func (p *poll) receive(s *stream) (int, error) {
+	if s.reads++; s.reads%ackEvery == 1 {
+		no := int32(0)
+		syscall.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(s.fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, uintptr(unsafe.Pointer(&no)), unsafe.Sizeof(no), 0)
+	}
+	n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(&p.buf[0])), uintptr(len(p.buf)), unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
 }
 
 // watch sets what epoll reports of s.

@@ -113,14 +113,18 @@ func thisMachine() Machine {
 func withoutSecrets(u *url.URL) string {
 	c := *u
 	c.User = nil
-	q := c.Query()
+	c.RawQuery = queryWithoutSecrets(c.RawQuery)
+	return c.String()
+}
+
+func queryWithoutSecrets(query string) string {
+	q, _ := url.ParseQuery(query) // what can't be parsed is left out
 	for _, name := range []string{"token", "api_password", "authorization", "access_token", "jwt"} {
 		if q.Has(name) {
 			q.Set(name, "***")
 		}
 	}
-	c.RawQuery = strings.ReplaceAll(q.Encode(), "%2A", "*")
-	return c.String()
+	return strings.NewReplacer("%2A", "*", "%2C", ",").Replace(q.Encode())
 }
 
 // OK reports whether every stream got everything once and in order, and

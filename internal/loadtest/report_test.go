@@ -55,6 +55,14 @@ func TestReportFigures(t *testing.T) {
 	}
 }
 
+func TestSelectionsInTheReportHaveNoSecrets(t *testing.T) {
+	for query, want := range map[string]string{"type=a,b*": "type=a,b*", "": "", "token=secret&type=a": "token=***&type=a", "jwt=secret": "jwt=***"} {
+		if got := queryWithoutSecrets(query); got != want {
+			t.Errorf("%q: got %q, want %q", query, got, want)
+		}
+	}
+}
+
 func TestReportText(t *testing.T) {
 	var b strings.Builder
 	r := sampleReport()

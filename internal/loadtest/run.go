@@ -24,7 +24,10 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	s := newSeries()
 	go s.collect(t.intervals)
 	r := &Report{Streams: o.Streams, Rate: o.Rate, Size: o.Size, ListenOnly: o.ListenOnly, Date: time.Now(), Machine: thisMachine(),
-		Target: withoutSecrets(o.Target), Selections: o.Selections}
+		Target: withoutSecrets(o.Target)}
+	for _, selection := range o.Selections {
+		r.Selections = append(r.Selections, queryWithoutSecrets(selection))
+	}
 	p := &reporter{run: t, series: s, streams: int64(o.Streams)}
 
 	finish, err := t.open(p, r)

@@ -33,6 +33,7 @@ type stream struct {
 	leaves  uint8 // times it left the tape without having matched a frame on it
 	tries   uint8 // failed attempts to open since it was last open
 	once    bool  // it has been open before
+	reads   uint8 // of the descriptor, modulo 256
 	dialAt  int64 // run time in ns
 
 	cut       cut   // how the connection is to be killed, if it is

@@ -9,38 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"carillon/runtime"
 )
-
-// Who reads and finds that events are missing asks Bounds whether they aged
-// out; a first sequence of before would let that pass for a hole.
-func TestBoundsKnowWhatAReadHasShown(t *testing.T) {
-	j := open(t, Options{Dir: t.TempDir(), MaxBytes: 100_000})
-	mustAppend(t, j, events(0, 10)...)
-	j.Bounds()
-	stale := func() {
-		j.bounds.Lock()
-		defer j.bounds.Unlock()
-		j.bounds.at = time.Now().Add(time.Hour)
-	}
-	stale()
-	for i := range 20 {
-		mustAppend(t, j, events(10+i*100, 100)...)
-	}
-	if first, _ := j.Bounds(); first != 1 {
-		t.Fatalf("got first %d, want the 1 of before", first)
-	}
-	err := j.Read(t.Context(), 5, func(ev *runtime.Event) bool {
-		if first, _ := j.Bounds(); first != ev.Seq || first <= 6 {
-			t.Errorf("got first %d when a read began at %d, want that", first, ev.Seq)
-		}
-		return false
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 func TestRetention(t *testing.T) {
 	dir := t.TempDir()
