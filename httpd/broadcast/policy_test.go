@@ -219,3 +219,21 @@ func TestEncodedOnce(t *testing.T) {
 		t.Errorf("got event name %q, want state_changed", got)
 	}
 }
+
+// A stream that begins where another one's conflation is under way is told
+// what it does not get all the same.
+func TestConflationsShareButTheGap(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.merged = 1 })
+	w.publish(5000, func(seq uint64) Event { return Event{Key: fmt.Sprint(seq == 1), Value: 100} })
+	for after, want := range []string{`{"from":1,"to":5000,"reason":"conflated","merged":4998,"dropped":0}`,
+		`{"from":2,"to":5000,"reason":"conflated","merged":4998,"dropped":0}`} {
+		c := w.open(Request{After: uint64(after), Resume: true, Slow: Conflate})
+		c.readTo(5000)
+		if got := c.named("gap"); len(got) != 1 || got[0] != want {
+			t.Errorf("after %d: got gaps %q, want %s", after, got, want)
+		}
+		if got := c.seqs(); !slices.Equal(got, []uint64{1, 5000}[after:]) {
+			t.Errorf("after %d: got events %v, want 1 and 5000, or the latter", after, got)
+		}
+	}
+}
