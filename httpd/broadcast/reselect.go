@@ -165,7 +165,9 @@ func (h *Hub) release(x *extra) {
 
 // put makes s one of the member's streams.
 func (m *member) put(s *Stream) {
-	s.member = m
+	if s.member != m { // a new stream has it already, and Reselect may look at it now
+		s.member = m
+	}
 	s.place = uint32(len(m.streams))
 	m.streams = append(m.streams, s)
 }
