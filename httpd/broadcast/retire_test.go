@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -8,19 +9,19 @@ import (
 // A format is encoded from its first stream on until a minute after its last.
 func TestUnusedFormatsAreNotEncoded(t *testing.T) {
 	bothPumps(t, func(t *testing.T, p bool) {
-		encoded := 0
+		var encoded atomic.Int64
 		w := newWorld(t, func(c *Config) {
 			c.portable = p
 			write := c.Formats[0].Append
-			c.Formats[0].Append = func(dst []byte, ev *Event) []byte { encoded++; return write(dst, ev) }
+			c.Formats[0].Append = func(dst []byte, ev *Event) []byte { encoded.Add(1); return write(dst, ev) }
 		})
 		name := w.hub.cfg.Formats[0].Name
-		expect := func(when string, want int) {
+		expect := func(when string, want int64) {
 			t.Helper()
-			encoded = 0
+			encoded.Store(0)
 			w.publish(10, plain)
-			if encoded != want {
-				t.Errorf("%s: %d of 10 events are encoded, want %d", when, encoded, want)
+			if got := encoded.Load(); got != want {
+				t.Errorf("%s: %d of 10 events are encoded, want %d", when, got, want)
 			}
 		}
 		expect("before the first stream", 0)
