@@ -5,6 +5,6 @@ package main
 // raiseDescriptorLimit does nothing: this system has no such limit.
 func raiseDescriptorLimit() {}
 
-// streamsForDescriptors returns how many streams the server takes where
+// connectionsForDescriptors returns how many connections the server takes where
 // descriptors are not what bounds them.
-func streamsForDescriptors() int { return 50_000 }
+func connectionsForDescriptors() int { return 50_000 }

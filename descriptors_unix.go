@@ -4,8 +4,12 @@ package main
 
 import "golang.org/x/sys/unix"
 
-// keptDescriptors are for everything but streams: files, listeners, requests.
-const keptDescriptors = 500
+const (
+	// keptDescriptors are for everything but connections: files and listeners.
+	keptDescriptors = 500
+	// fewestConnections are served however few descriptors there are.
+	fewestConnections = 16
+)
 
 // raiseDescriptorLimit takes all the descriptors that the system allows.
 // Failing to is no error: the streams are then fewer.
@@ -17,11 +21,13 @@ func raiseDescriptorLimit() {
 	}
 }
 
-// streamsForDescriptors returns how many streams the descriptors allow.
-func streamsForDescriptors() int {
+// connectionsForDescriptors returns how many connections the descriptors allow
+// beside what is kept: a third of them where there are few.
+func connectionsForDescriptors() int {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
 		return 1000
 	}
-	return int(min(max(uint64(limit.Cur), keptDescriptors+100)-keptDescriptors, 1_000_000))
+	all := int(min(uint64(limit.Cur), 1_000_000))
+	return max(all-min(keptDescriptors, max(all/3, 64)), fewestConnections)
 }

@@ -201,8 +201,11 @@ func TestNodeClients(t *testing.T) {
 	}
 }
 
-// seen is what watch.cjs prints.
-type seen struct{ Seen, ID, Data string }
+// seen is what watch.cjs and watch.mjs print.
+type seen struct {
+	Seen, ID, Data, Mode string
+	Open                 bool
+}
 
 func parseSeen(t *testing.T, line string) (s seen) {
 	t.Helper()
@@ -230,7 +233,7 @@ func (c *nodeClient) expect(from, to int) {
 	next := from
 	for next < to {
 		c.await(fmt.Sprint("event ", next), func(s seen) bool {
-			if s.Seen == "reset" || s.Seen == "gap" {
+			if s.Seen == "reset" || s.Seen == "gap" || s.Seen == "fault" {
 				c.t.Errorf("the client saw %+v", s)
 			}
 			if s.Seen != "message" || s.Data == "ping" {

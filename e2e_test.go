@@ -65,8 +65,13 @@ var addressLine = regexp.MustCompile(`(http://[^/\s]+)/\?token=(\S+)`)
 // serve starts a carillon on home and waits until it prints its address.
 func serve(t *testing.T, home string, args ...string) *instance {
 	t.Helper()
-	in := &instance{t: t, home: home, log: &lockedBuffer{}, gone: make(chan struct{})}
-	in.cmd = exec.Command(os.Args[0], append([]string{"serve", "-home", home}, args...)...)
+	return start(t, home, exec.Command(os.Args[0], append([]string{"serve", "-home", home}, args...)...))
+}
+
+// start starts a command that serves home.
+func start(t *testing.T, home string, cmd *exec.Cmd) *instance {
+	t.Helper()
+	in := &instance{t: t, home: home, cmd: cmd, log: &lockedBuffer{}, gone: make(chan struct{})}
 	in.cmd.Env = append(os.Environ(), "CARILLON_TOKEN="+testToken)
 	in.cmd.Stderr = in.log
 	stdout, err := in.cmd.StdoutPipe()

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"os/signal"
@@ -25,8 +26,15 @@ each of them once and in order, and how long that takes. Without a URL it
 starts a server of its own with a temporary home. The exit status is 1 if
 anything was lost, repeated, disordered or altered.
 
+With -chaos it also closes connections within frames, lets readers stall, and
+restarts its server with SIGKILL and SIGTERM. What a gap or reset frame
+announces is counted, and is no loss.
+
 Examples:
   carillon loadtest -streams 10000 -rate 50 -duration 30s -html report.html
+  carillon loadtest -chaos -duration 60s
+  carillon loadtest -chaos -selection restrict=loadtest -selection 'type=load*' -selection ''
+  carillon loadtest -streams 10000 -stalled 1000 -duration 40s
   carillon loadtest -token T -streams 500 http://127.0.0.1:8123
   carillon loadtest -listen-only 'http://127.0.0.1:3000/.well-known/mercure?topic=x'
 
@@ -38,6 +46,8 @@ type loadtestFlags struct {
 	o                  loadtest.Options
 	path, json, html   string
 	reconnect          bool
+	disturb            bool
+	chaos              loadtest.Chaos
 	url                *url.URL // nil for a server of our own
 	command            string   // for the report, without credentials
 	stdout, stderr     io.Writer
@@ -80,19 +90,13 @@ func runLoadtest(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// parse reads the command line into c.
-func (c *loadtestFlags) parse(args []string) error {
-	fs := flag.NewFlagSet("loadtest", flag.ContinueOnError)
-	fs.SetOutput(c.stderr)
-	fs.Usage = func() {
-		fmt.Fprint(fs.Output(), loadtestUsage)
-		fs.PrintDefaults()
-	}
+// define adds the flags to fs.
+func (c *loadtestFlags) define(fs *flag.FlagSet) {
 	o := &c.o
 	fs.IntVar(&o.Streams, "streams", 1000, "how many `streams` to open")
-	fs.Float64Var(&o.Rate, "rate", 50, "`events` to publish a second; 0 only holds the streams")
+	fs.Float64Var(&o.Rate, "rate", 50, "`events` to publish a second; 0 only holds the streams; 200 with -chaos")
 	fs.IntVar(&o.Size, "size", 200, "`bytes` of data of an event")
-	fs.DurationVar(&o.Duration, "duration", 10*time.Second, "how long to publish or listen")
+	fs.DurationVar(&o.Duration, "duration", 10*time.Second, "how long to publish or listen; 1m with -chaos")
 	fs.BoolVar(&o.ListenOnly, "listen-only", false, "publish nothing, check what comes")
 	fs.StringVar(&o.Token, "token", "", "`credential` to send; by default CARILLON_TOKEN of the environment")
 	fs.Func("header", "further request `header`, Name:value; may be repeated", func(h string) error {
@@ -102,17 +106,46 @@ func (c *loadtestFlags) parse(args []string) error {
 	fs.StringVar(&c.json, "json", "", "write the report as JSON to this `file`")
 	fs.StringVar(&c.html, "html", "", "write the report as a page to this `file`")
 	fs.IntVar(&o.Ramp, "ramp", 0, "`streams` to open a second; 0 is as fast as possible")
-	fs.StringVar(&c.path, "path", "", "stream's `path` if the URL has none (default /api/stream with restrict=loadtest)")
+	fs.StringVar(&c.path, "path", "", "stream's `path` if the URL has none (default /api/stream, with restrict=loadtest unless there is a -selection)")
+	fs.Func("selection", "a stream's `query`, as type=loadtest&snapshot=0; may be repeated, and streams take them by turns; each must take events of type loadtest", func(q string) error {
+		if _, err := url.ParseQuery(q); err != nil {
+			return err
+		}
+		o.Selections = append(o.Selections, q)
+		return nil
+	})
 	fs.IntVar(&o.PID, "pid", 0, "the server's `process`, to measure its CPU and memory")
-	fs.DurationVar(&o.Drain, "drain", 15*time.Second, "how long to wait for the last events")
+	fs.DurationVar(&o.Drain, "drain", 15*time.Second, "how long to wait for the last events; 1m with -chaos")
 	fs.DurationVar(&o.Settle, "settle", time.Second, "how long to let memory settle before it is measured")
 	fs.DurationVar(&o.OpenTimeout, "open-timeout", time.Minute, "how long opening the streams may take")
 	fs.DurationVar(&o.Tick, "tick", 5*time.Millisecond, "collect events for this long for one request")
 	fs.BoolVar(&c.reconnect, "reconnect", true, "open broken streams again, with Last-Event-ID")
 	fs.IntVar(&o.Workers, "readers", 0, "`goroutines` that read streams; 0 is one for two processors")
 	fs.BoolVar(&o.Portable, "portable", false, "read with a goroutine per stream, as on systems without epoll")
+	fs.IntVar(&o.Stalled, "stalled", 0, "how many of the `streams` never read: what they cost the others and the server")
+	fs.BoolVar(&c.disturb, "chaos", false, "close connections within frames, stall readers, restart the server")
+	fs.Uint64Var(&c.chaos.Seed, "seed", 0, "`number` that chaos makes its choices from; 0 takes any")
+	fs.DurationVar(&c.chaos.KillEvery, "kill-every", 5*time.Second, "with -chaos: mean life of a connection; 0 closes none")
+	fs.DurationVar(&c.chaos.StallEvery, "stall-every", 10*time.Second, "with -chaos: mean time until a stream's reader stalls; 0 stalls none")
+	fs.DurationVar(&c.chaos.StallMax, "stall-max", 20*time.Second, "with -chaos: the longest that a reader stalls")
+	fs.DurationVar(&c.chaos.RestartEvery, "restart-every", 0, "with -chaos: mean time between restarts of the server; 0 is an eighth of the duration")
+}
+
+// parse reads the command line into c.
+func (c *loadtestFlags) parse(args []string) error {
+	fs := flag.NewFlagSet("loadtest", flag.ContinueOnError)
+	fs.SetOutput(c.stderr)
+	fs.Usage = func() {
+		fmt.Fprint(fs.Output(), loadtestUsage)
+		fs.PrintDefaults()
+	}
+	c.define(fs)
+	o := &c.o
 	if err := fs.Parse(args); err != nil {
 		return err
+	}
+	if c.disturb {
+		c.defineChaos(fs)
 	}
 	o.Token = firstOf(o.Token, os.Getenv("CARILLON_TOKEN"))
 	o.NoReconnect = !c.reconnect
@@ -135,15 +168,62 @@ func (c *loadtestFlags) parse(args []string) error {
 	return err
 }
 
+// defineChaos completes what the command line leaves open with -chaos.
+func (c *loadtestFlags) defineChaos(fs *flag.FlagSet) {
+	given := map[string]bool{}
+	fs.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if !given["rate"] {
+		c.o.Rate = 200
+	}
+	if !given["duration"] {
+		c.o.Duration = time.Minute
+	}
+	if !given["drain"] {
+		c.o.Drain = time.Minute
+	}
+	if c.chaos.Seed == 0 {
+		c.chaos.Seed = 1 + rand.Uint64N(1e9)
+	}
+	if c.chaos.RestartEvery == 0 {
+		c.chaos.RestartEvery = c.o.Duration / 8
+	}
+	c.o.Chaos = &c.chaos
+}
+
+// chaosConfig makes a server whose memory and journal are so small that
+// stalled readers fall back to the journal, and at times behind it.
+const chaosConfig = `server: {drain: 1s}
+stream: {tape: 256KiB, beat: 1s, retry: 100ms}
+journal: {max_bytes: 4MiB}
+`
+
+// own starts a server of our own.
+func (c *loadtestFlags) own(ctx context.Context) (*loadtest.Server, error) {
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+	o := loadtest.ServerOptions{Exe: exe}
+	if c.disturb {
+		o.Config = chaosConfig
+	}
+	s, err := loadtest.StartServer(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	c.url, c.o.Token, c.o.PID = s.URL, s.Token, s.PID
+	if c.disturb {
+		c.chaos.Restart = s.Restart
+		c.o.PID = 0 // its CPU time and memory begin anew with each restart
+	}
+	return s, nil
+}
+
 // run makes the test, with a server of its own if there is no URL.
 func (c *loadtestFlags) run(ctx context.Context) (*loadtest.Report, error) {
 	own := c.url == nil
 	if own {
-		exe, err := os.Executable()
-		if err != nil {
-			return nil, fmt.Errorf("finding this program: %w", err)
-		}
-		s, err := loadtest.StartServer(ctx, exe, nil)
+		s, err := c.own(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -152,7 +232,9 @@ func (c *loadtestFlags) run(ctx context.Context) (*loadtest.Report, error) {
 				fmt.Fprintf(c.stderr, "carillon loadtest: %v\n", err)
 			}
 		}()
-		c.url, c.o.Token, c.o.PID = s.URL, s.Token, s.PID
+	}
+	if c.disturb {
+		fmt.Fprintf(c.stderr, "seed %d\n", c.chaos.Seed)
 	}
 	if err := c.target(); err != nil {
 		return nil, err
@@ -178,7 +260,7 @@ func (c *loadtestFlags) target() error {
 		path := c.path
 		if path == "" {
 			path = "/api/stream"
-			if !c.o.ListenOnly && !u.Query().Has("restrict") {
+			if !c.o.ListenOnly && !u.Query().Has("restrict") && len(c.o.Selections) == 0 {
 				path += "?restrict=" + loadtest.EventType
 			}
 		}
@@ -229,6 +311,9 @@ func (c *loadtestFlags) progress(p loadtest.Progress) {
 	if p.Reconnects > 0 {
 		text += fmt.Sprintf("  %d reconnects", p.Reconnects)
 	}
+	if p.Restarts > 0 {
+		text += fmt.Sprintf("  %d restarts", p.Restarts)
+	}
 	if p.Faults > 0 {
 		text += fmt.Sprintf("  %d FAULTS", p.Faults)
 	}
@@ -269,6 +354,8 @@ func redact(args []string) string {
 			if secret = !hasValue; hasValue {
 				a = "-" + name + "=***"
 			}
+		case !strings.Contains(a, "://") && (strings.Contains(a, "token=") || strings.Contains(a, "password=")): // in a selection
+			a = "***"
 		default:
 			if u, err := url.Parse(a); err == nil && u.Scheme != "" && u.Host != "" {
 				u.User = nil

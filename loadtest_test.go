@@ -112,6 +112,9 @@ func TestLoadtestCommandLine(t *testing.T) {
 		{"-h", 0, "carillon loadtest -streams 10000"},
 		{"-listen-only", 2, "needs the URL"},
 		{"http://a http://b", 2, "one URL is enough"},
+		{"-selection %zz", 2, "invalid URL escape"},
+		{"-stalled 1000 http://127.0.0.1:1", 1, "at least one must"},
+		{"-chaos -reconnect=false http://127.0.0.1:1", 1, "streams that reconnect"},
 		{"-nonsense", 2, "flag provided but not defined"},
 		{"-path x http://127.0.0.1:1", 1, `-path "x" must begin with /`},
 		{"-streams 0 http://127.0.0.1:1", 1, "at least 1"},
@@ -131,6 +134,8 @@ func TestLoadtestAddresses(t *testing.T) {
 		{"http://h:1/?token=T", "http://h:1/api/stream?restrict=loadtest", "http://h:1/api/events", "T", "http://h:1/?***"},
 		{"h:1", "http://h:1/api/stream?restrict=loadtest", "http://h:1/api/events", "", "h:1"},
 		{"-path /subscribe_events http://h:1/?type=x", "http://h:1/subscribe_events?type=x", "http://h:1/api/events", "", "-path /subscribe_events http://h:1/?***"},
+		{"-selection type=a -selection= http://h:1/?b=c", "http://h:1/api/stream?b=c", "http://h:1/api/events", "", "-selection type=a -selection= http://h:1/?***"},
+		{"-selection token=secret http://h:1/s", "http://h:1/s", "http://h:1/api/events", "", "-selection *** http://h:1/s"},
 		{"-token T http://h:1/s?a=b", "http://h:1/s?a=b", "http://h:1/api/events", "T", "-token *** http://h:1/s?***"},
 		{"-token=T -header A:b -listen-only https://h/", "https://h/api/stream", "", "T", "-token=*** -header *** -listen-only https://h/"},
 	} {

@@ -25,16 +25,24 @@ type reloader struct {
 // watchConfig applies the configuration whenever its file changes, until ctx
 // ends.
 func (h *served) watchConfig(ctx context.Context) error {
-	h.config.folder = watch.Folder{
-		Dir: h.dir, Flat: true, Log: h.log.Logger,
-		Match: func(rel string) bool { return rel == configFile },
-		OnChange: func(changes []watch.Change) {
-			for _, change := range changes {
-				h.reload(ctx, change)
-			}
-		},
+	f := &h.config.folder // never replaced: a SIGHUP may ask it to look already
+	f.Dir, f.Flat, f.Log = h.dir, true, h.log.Logger
+	f.Match = func(rel string) bool { return rel == configFile }
+	f.OnChange = func(changes []watch.Change) {
+		for _, change := range changes {
+			h.reload(ctx, change)
+		}
 	}
-	return h.config.folder.Run(ctx)
+	return f.Run(ctx)
+}
+
+// checkConfig says what is wrong with the file as it is now, as a reload would.
+func (h *served) checkConfig() error {
+	c, err := readConfig(h.dir)
+	if err == nil {
+		_, err = h.jwtKeys(c.Auth.JWT)
+	}
+	return err
 }
 
 // reload takes a changed configuration whole, or rejects it whole and tells
@@ -103,7 +111,7 @@ func (h *served) apply(c *config.Config) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := h.journal.SetRetention(ctx, c.Journal.MaxAge, c.Journal.MaxBytes); err != nil {
-		return fmt.Errorf("changing the journal's retention: %w", err)
+		return err
 	}
 	h.http.SetSettings(httpSettings(c, keys))
 	h.scripts.SetLimits(scripts.Limits{Handler: c.Scripts.Timeout})
@@ -126,7 +134,12 @@ func httpSettings(c *config.Config, keys []httpd.JWTKey) httpd.Settings {
 		MaxBody:              int(c.Limits.Body),
 		MaxStreams:           c.Limits.Streams,
 		MaxStreamsPerAddress: c.Limits.StreamsPerAddress,
+		MaxPolls:             c.Limits.Polls,
+		MaxConnections:       connectionsForDescriptors(),
+		ConnectionsPerSecond: c.Limits.ConnectionsPerSecond,
 		MaxAge:               c.Stream.MaxAge,
+		Slow:                 c.Stream.Slow,
+		Drain:                c.Server.Drain,
 		Retry:                c.Stream.Retry,
 		Origins:              c.Server.CORS.Origins,
 		LockoutAfter:         c.Auth.Lockout.Failures,
@@ -141,8 +154,9 @@ func httpSettings(c *config.Config, keys []httpd.JWTKey) httpd.Settings {
 		s.LockoutAfter = -1 // never, on both sides
 	}
 	if s.MaxStreams == 0 {
-		s.MaxStreams = streamsForDescriptors()
+		s.MaxStreams = s.MaxConnections
 	}
+	s.MaxStreamsPerCredential = c.Limits.StreamsPerCredential
 	return s
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -131,14 +132,14 @@ func (h *served) openFront(c *config.Config) error {
 		First:   func() uint64 { first, _ := h.journal.Bounds(); return first },
 		SeqAt:   h.journal.SeqAt,
 		Broadcast: broadcast.Config{
-			TapeBytes: int(c.Stream.Tape), SendBuffer: int(c.Stream.SendBuffer), BeatEvery: c.Stream.Beat,
+			TapeBytes: int(c.Stream.Tape), SendBuffer: int(c.Stream.SendBuffer), BeatEvery: c.Stream.Beat, Retry: c.Stream.Retry,
 		},
 		Token:         func() string { return h.token },
 		WWW:           filepath.Join(h.dir, "www"),
 		Version:       versionName(),
 		Scripts:       func() any { return h.scripts.Status() },
 		ErrorLog:      h.log.kept.Text,
-		CheckConfig:   func() error { _, err := readConfig(h.dir); return err },
+		CheckConfig:   h.checkConfig,
 		Ready:         h.ready,
 		Log:           h.log.Logger,
 		HeaderTimeout: c.Server.HeaderTimeout,
@@ -146,8 +147,11 @@ func (h *served) openFront(c *config.Config) error {
 	return h.apply(c)
 }
 
-// ready says what the home is still waiting for.
+// ready says what the home is still waiting for, or can't do.
 func (h *served) ready() error {
+	if err := h.journal.Err(); err != nil {
+		return err
+	}
 	select {
 	case <-h.scripts.Ready():
 		return nil
@@ -159,7 +163,7 @@ func (h *served) ready() error {
 // bind listens on the address of the flag or of the configuration.
 func (h *served) bind(c *config.Config) (net.Listener, error) {
 	address := cmp.Or(h.listen, c.Server.Listen)
-	ln, err := net.Listen("tcp", address)
+	ln, err := listenConfig.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w (another address: -listen 127.0.0.1:8124)", address, err)
 	}
@@ -195,12 +199,12 @@ func (h *served) announce(stdout io.Writer) {
 		address = net.JoinHostPort("127.0.0.1", port)
 		h.log.Warn("listening on every address of this machine: whoever reaches it needs the token", "address", h.listener.Addr())
 	}
-	url := scheme + "://" + address
+	site, token := scheme+"://"+address, url.QueryEscape(h.token)
 	if h.made {
 		fmt.Fprintf(stdout, "Made a new home in %s: its scripts are in %s\n", h.dir, filepath.Join(h.dir, "scripts"))
 	}
-	fmt.Fprintf(stdout, "Carillon is at %s/?token=%s\n", url, h.token)
-	fmt.Fprintf(stdout, "Live stream:  curl -N %s'%s/api/stream?token=%s'\n", strings.Repeat("-k ", len(scheme)-4), url, h.token)
+	fmt.Fprintf(stdout, "Carillon is at %s/?token=%s\n", site, token)
+	fmt.Fprintf(stdout, "Live stream:  curl -N %s'%s/api/stream?token=%s'\n", strings.Repeat("-k ", len(scheme)-4), site, token)
 }
 
 // run serves until ctx ends or a part fails.
@@ -225,7 +229,9 @@ func (h *served) run(ctx context.Context) error {
 	case <-ctx.Done():
 	case e := <-ended:
 		running--
-		failed = fmt.Errorf("%s ended: %w", e.part, e.err)
+		if ctx.Err() == nil { // else it ended as it was told to
+			failed = fmt.Errorf("%s ended: %w", e.part, cmp.Or(e.err, errors.New("nobody asked it to")))
+		}
 	}
 	drain := h.config.current.Load().Server.Drain
 	shut, done := context.WithTimeout(context.WithoutCancel(ctx), drain+3*time.Second)

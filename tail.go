@@ -48,6 +48,7 @@ type tailer struct {
 	stderr     io.Writer
 
 	reader  sse.Reader
+	check   sse.Continuity
 	retry   time.Duration
 	printed int
 	err     error // of writing to stdout
@@ -274,7 +275,16 @@ func (t *tailer) frame(f sse.Frame) {
 	case f.Kind == sse.Retry:
 		t.retry = max(f.Retry, 100*time.Millisecond)
 		return
-	case f.Kind != sse.Message || t.err != nil || t.limit > 0 && t.printed >= t.limit:
+	case t.err != nil || t.limit > 0 && t.printed >= t.limit:
+		return
+	}
+	if v := t.check.Take(f); v.Finding == sse.Fault {
+		fmt.Fprintf(t.stderr, "carillon tail: the stream is at fault: %s\n", v.Reason)
+		if v.Again {
+			return
+		}
+	}
+	if f.Kind != sse.Message {
 		return
 	}
 	line := tailLine(f, t.json)

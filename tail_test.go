@@ -39,7 +39,7 @@ func TestTailPrintsAndResumes(t *testing.T) {
 		case r.Header.Get("Last-Event-ID") != "abcdefgh-2":
 			fmt.Fprintf(w, "data: resumed after %q\n\n", r.Header.Get("Last-Event-ID"))
 		default:
-			fmt.Fprint(w, strings.Join(frames[3:], ""))
+			fmt.Fprint(w, frames[3], frames[4], frames[1], frames[5])
 		}
 	}))
 	defer server.Close()
@@ -66,6 +66,9 @@ TIME  command_result    light.a                       {"entity_id":"light.a","ok
 		}
 		if got != want {
 			t.Errorf("raw %v: got\n%s\nwant\n%s", raw, got, want)
+		}
+		if !strings.Contains(stderr.String(), "at fault: event 1 came after 4\n") {
+			t.Errorf("got %q on stderr, want the repeated event told", stderr.String())
 		}
 		if strings.Contains(stderr.String(), "secret") {
 			t.Errorf("got the token on stderr: %s", stderr.String())

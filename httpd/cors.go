@@ -9,7 +9,7 @@ import (
 const (
 	corsMethods = "GET, HEAD, POST, DELETE, OPTIONS"
 	corsHeaders = "Accept, Authorization, Cache-Control, Content-Type, Last-Event-ID, X-HA-Access, X-Requested-With"
-	corsExposed = "Location, Retry-After"
+	corsExposed = "Location, Retry-After, X-Stream-Id"
 )
 
 // cors calls set with the response headers by which a browser lets the page

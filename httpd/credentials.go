@@ -20,8 +20,17 @@ const cookieName = "carillon_token"
 
 // A visitor is who made a request, once its credential is checked.
 type visitor struct {
-	user    string    // a JWT's subject; empty for the administrator's token
+	admin   bool      // came with the administrator's token
+	user    string    // a JWT's subject, if it has one; empty for the administrator
 	expires time.Time // when the credential ends; zero: never
+}
+
+// who names the credential: "administrator", or "jwt:" and the subject.
+func (v visitor) who() string {
+	if v.admin {
+		return "administrator"
+	}
+	return "jwt:" + v.user
 }
 
 // authenticate finds a valid credential in any of the places where clients put
@@ -64,7 +73,7 @@ func (s *Server) check(token string, now time.Time, settings *Settings) (visitor
 		if want := s.Token(); want != "" {
 			got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(want))
 			if subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
-				return visitor{}, nil
+				return visitor{admin: true}, nil
 			}
 		}
 	}

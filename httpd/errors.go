@@ -102,7 +102,7 @@ func writeMessage(ctx *fasthttp.RequestCtx, msg string) {
 // repeats nothing of it.
 func (s *Server) brokenRequest(ctx *fasthttp.RequestCtx, err error) {
 	r := refuse(fasthttp.StatusBadRequest, "This is no well-formed HTTP request.")
-	reason := "malformed_request"
+	reason := refusedReason("malformed_request")
 	var tooLong *fasthttp.ErrSmallBuffer
 	var netErr net.Error
 	switch {
@@ -119,6 +119,13 @@ func (s *Server) brokenRequest(ctx *fasthttp.RequestCtx, err error) {
 	}
 	s.refused(reason)
 	writeError(ctx, r)
+}
+
+// later counts a refusal that is only for now, and says when to come back.
+func (s *Server) later(reason refusedReason) *refusal {
+	s.refused(reason)
+	seconds := int((jitter(s.settings().Retry) + time.Second - 1) / time.Second)
+	return refuse(fasthttp.StatusTooManyRequests, "%s", reason.why()).with("Retry-After", strconv.Itoa(seconds))
 }
 
 func (s *Server) bodyTooLarge() *refusal {

@@ -281,6 +281,17 @@ func (c *streamClient) readHead() {
 	}
 }
 
+// id returns the stream's id, as its head tells.
+func (c *streamClient) id() string {
+	c.t.Helper()
+	_, rest, ok := strings.Cut(c.head, "X-Stream-Id: ")
+	id, _, _ := strings.Cut(rest, "\r\n")
+	if !ok || id == "" {
+		c.t.Fatalf("got head %q, want X-Stream-Id", c.head)
+	}
+	return id
+}
+
 func (c *streamClient) read() {
 	defer close(c.frames)
 	reader := sse.Reader{On: func(f sse.Frame) {
@@ -332,7 +343,7 @@ func (c *streamClient) moved() frame {
 		if f.kind == sse.Moved {
 			return f
 		}
-		if f.kind == sse.Message && f.data != "ping" && !strings.HasPrefix(f.data, `{"type":"connection"`) {
+		if f.kind == sse.Message && f.data != "ping" && !strings.HasPrefix(f.data, `{"type":"connection"`) && f.event != greetingEvent {
 			c.t.Fatalf("got message %s, want an id", f.data)
 		}
 	}

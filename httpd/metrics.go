@@ -14,15 +14,12 @@ import (
 func (s *Server) newMetrics() *metrics.Set {
 	set := metrics.NewSet()
 	set.NewGauge("carillon_http_connections", func() float64 { return float64(s.http.GetOpenConnectionsCount()) })
+	set.NewGauge("carillon_polls_waiting", func() float64 { _, polls := s.places.now(); return float64(polls) })
 	set.NewGauge("carillon_entities", func() float64 { return float64(len(s.Runtime.States())) })
 	set.NewGauge("carillon_head", func() float64 { return float64(s.Runtime.Head()) })
 	set.NewGauge("carillon_uptime_seconds", func() float64 { return s.now().Sub(s.startedAt).Seconds() })
 	set.GetOrCreateCounter("carillon_http_panics_total")
 	return set
-}
-
-func (s *Server) refused(reason string) {
-	s.metrics.GetOrCreateCounter(fmt.Sprintf("carillon_http_refused_total{reason=%q}", reason)).Inc()
 }
 
 // countRequest counts by class of status only: what clients send must not make

@@ -3,12 +3,11 @@ package httpd
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"carillon/httpd/broadcast"
 	"carillon/internal/sse"
 	"carillon/runtime"
 )
@@ -65,12 +64,13 @@ func (s *Server) locate(f from) (point, error) {
 // the journal, a snapshot that was asked for stands in for all of it.
 func (s *Server) prologue(o *opening) (b []byte, after uint64, resume bool) {
 	b = o.appendHead(make([]byte, 0, 768))
-	b = sse.AppendComment(b, "carillon")
+	b = sse.AppendComment(b, "stream "+o.id)
 	if o.padding {
 		b = sse.AppendComment(b, strings.Repeat(" ", 2048))
 	}
 	b = sse.AppendRetry(b, o.retry)
-	b = o.appendGreeting(b, s.now())
+	b = s.appendGreeting(b, o)
+	f := s.format(o.format)
 	lost := o.point.resume && o.snapshot && o.point.after+1 < s.First()
 	if o.point.resume && !lost {
 		return b, o.point.after, true
@@ -84,54 +84,42 @@ func (s *Server) prologue(o *opening) (b []byte, after uint64, resume bool) {
 	}
 	switch {
 	case lost:
-		b = sse.AppendEvent(b, "", "gap", appendGap(nil, o.point.after+1, cut))
+		b = f.appendGap(b, broadcast.Gap{From: o.point.after + 1, To: cut, Reason: broadcast.AgedOut}, o.gapsData)
 	case o.point.reset != "":
-		b = sse.AppendEvent(b, "", "reset", appendReset(nil, s.Epoch, cut, o.point.reset))
+		b = f.appendGap(b, broadcast.Gap{To: cut, Reason: o.point.reset, Reset: true, Epoch: s.Epoch}, o.gapsData)
 	}
-	b = o.appendSnapshot(b, states)
+	b = f.appendStates(b, states, cut, func(state *runtime.State) bool { return takesState(&o.selection, state) })
 	b = sse.AppendID(b, sse.FormatID(s.Epoch, cut))
 	// To the hub 0 means from now on, and that is later than the cut.
 	return b, cut, cut == 0
 }
 
-func (o *opening) appendGreeting(b []byte, now time.Time) []byte {
-	if o.format == formatHA {
-		return sse.AppendEvent(b, "", "", []byte("ping"))
+func (s *Server) appendGreeting(b []byte, o *opening) []byte {
+	f := s.format(o.format)
+	if f.greeting == nil {
+		return b
 	}
-	return sse.AppendEvent(b, "", "", appendConnection(nil, o.id, now))
+	return sse.AppendEvent(b, "", f.greetingName, f.greeting(nil, o, s.now()))
 }
 
-// appendSnapshot appends a frame for each state that the selection takes.
-func (o *opening) appendSnapshot(b []byte, states []*runtime.State) []byte {
+// appendStates appends a frame for each of the states that want takes.
+func (f *format) appendStates(b []byte, states []*runtime.State, cut uint64, want func(*runtime.State) bool) []byte {
 	var payload []byte
 	for _, state := range states {
-		if !o.selection.Matches(runtime.StateChanged, runtime.Domain(state.EntityID), state.EntityID) {
-			continue
+		if want(state) {
+			payload = f.state(payload[:0], state, cut)
+			b = sse.AppendEvent(b, "", f.stateName, payload)
 		}
-		if o.format == formatHA {
-			payload = appendStateAsEvent(payload[:0], state)
-		} else {
-			payload = appendFlatState(payload[:0], state.EntityID, state, state.LastUpdated)
-		}
-		b = sse.AppendEvent(b, "", "", payload)
 	}
 	return b
 }
 
-func appendGap(b []byte, first, last uint64) []byte {
-	b = append(b, `{"from":`...)
-	b = strconv.AppendUint(b, first, 10)
-	b = append(b, `,"to":`...)
-	b = strconv.AppendUint(b, last, 10)
-	return append(b, `,"reason":"aged_out"}`...)
+func takesState(sel *broadcast.Selection, s *runtime.State) bool {
+	return sel.Matches(runtime.StateChanged, runtime.Domain(s.EntityID), s.EntityID)
 }
 
-func appendReset(b []byte, epoch string, head uint64, reason string) []byte {
-	b = append(b, `{"epoch":`...)
-	b = runtime.AppendString(b, epoch)
-	b = append(b, `,"head":`...)
-	b = strconv.AppendUint(b, head, 10)
-	b = append(b, `,"reason":`...)
-	b = runtime.AppendString(b, reason)
-	return append(b, '}')
+// appendGap appends a gap or reset, without an id: a reader that is cut off
+// behind it is told again.
+func (f *format) appendGap(b []byte, g broadcast.Gap, asData bool) []byte {
+	return f.appendTold(b, g.Name(), g.To, g.AppendJSON(nil), asData)
 }

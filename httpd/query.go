@@ -31,13 +31,28 @@ const (
 // A query is what a stream asks for.
 type query struct {
 	selection broadcast.Selection
-	format    string // formatHA, formatFlat, or empty: that of the path
+	format    string // one of formatNames, or empty: that of the path
 	snapshot  bool   // asked for
 	refrain   bool   // asked not to have it
 	padding   bool
+	slow      string        // one of slowPolicies, or empty: the configured one
+	gapsData  bool          // gaps, resets and leaves also as unnamed messages
+	leave     choice        // tell of entities that no longer match
 	maxAge    time.Duration // 0: none
 	from      from
 }
+
+// A choice is a parameter that may also be left out.
+type choice uint8
+
+const (
+	unsaid choice = iota
+	yes
+	no
+)
+
+// slowPolicies are the values of the parameter slow, in the policies' order.
+var slowPolicies = []string{broadcast.Replay.String(), broadcast.Conflate.String(), broadcast.Disconnect.String()}
 
 // A from is where a stream begins.
 type from struct {
@@ -59,17 +74,26 @@ const (
 // params are the parameters of a request by name. Repeated ones join.
 type params map[string][]string
 
-// readQuery reads what a stream asks for from the address, the body of a POST,
-// and the header Last-Event-ID.
-func readQuery(c *call, most int) (query, error) {
+// readParams reads the parameters in the address and in the body of a POST.
+func readParams(c *call) (params, error) {
 	p := params{}
 	for key, value := range c.QueryArgs().All() {
 		p.add(string(key), string(value))
 	}
 	if c.IsPost() {
 		if err := p.addBody(c.PostBody()); err != nil {
-			return query{}, err
+			return nil, err
 		}
+	}
+	return p, nil
+}
+
+// readQuery reads what a stream asks for from the address, the body of a POST,
+// and the header Last-Event-ID.
+func readQuery(c *call, most int) (query, error) {
+	p, err := readParams(c)
+	if err != nil {
+		return query{}, err
 	}
 	return p.query(string(c.Request.Header.Peek("Last-Event-ID")), most)
 }
@@ -132,7 +156,7 @@ func (p params) addJSON(key string, value json.RawMessage) error {
 }
 
 var knownParams = []string{"type", "events", "restrict", "domain", "entity_id", "snapshot", "padding", "max_age", "format", "since",
-	"lastEventId", "last_event_id", "evs_last_event_id"}
+	"lastEventId", "last_event_id", "evs_last_event_id", "slow", "gaps", "leave", "wait", "limit"}
 
 func malformed(param, format string, args ...any) *refusal {
 	return refuse(fasthttp.StatusBadRequest, "Parameter "+param+" "+format+".", args...)
@@ -147,17 +171,39 @@ func (p params) query(lastEventID string, most int) (q query, err error) {
 	if q.padding, _, err = p.flag("padding"); err != nil {
 		return q, err
 	}
-	if q.format = p.first("format"); q.format != "" && q.format != formatHA && q.format != formatFlat {
-		return q, malformed("format", "must be ha or flat, not %.60q", q.format)
+	if q.format, err = p.word("format", formatNames); err != nil {
+		return q, err
 	}
-	if q.maxAge, err = p.age(); err != nil {
+	if q.maxAge, err = p.seconds("max_age", 1, longestAge); err != nil {
 		return q, err
 	}
 	if q.from, err = p.from(lastEventID); err != nil {
 		return q, err
 	}
-	q.snapshot, q.refrain, err = p.flag("snapshot")
-	return q, err
+	if q.snapshot, q.refrain, err = p.flag("snapshot"); err != nil {
+		return q, err
+	}
+	return q, p.manner(&q)
+}
+
+// manner reads how the stream is to be told what it can't have.
+func (p params) manner(q *query) (err error) {
+	if q.slow, err = p.word("slow", slowPolicies); err != nil {
+		return err
+	}
+	gaps, err := p.word("gaps", []string{"data", "event"})
+	if err != nil {
+		return err
+	}
+	q.gapsData = gaps == "data"
+	said, denied, err := p.flag("leave")
+	switch {
+	case said:
+		q.leave = yes
+	case denied:
+		q.leave = no
+	}
+	return err
 }
 
 // selection reads what events the stream is for: at most so many names.
@@ -198,16 +244,39 @@ func (p params) flag(key string) (yes, no bool, err error) {
 	}
 }
 
-func (p params) age() (time.Duration, error) {
-	text := p.first("max_age")
+// word reads a parameter that is one of some words, or empty.
+func (p params) word(key string, words []string) (string, error) {
+	word := p.first(key)
+	if word != "" && !slices.Contains(words, word) {
+		return "", malformed(key, "must be %s or %s, not %.60q", strings.Join(words[:len(words)-1], ", "), words[len(words)-1], word)
+	}
+	return word, nil
+}
+
+// seconds reads a number of seconds, 0 if there is none.
+func (p params) seconds(key string, least float64, most time.Duration) (time.Duration, error) {
+	text := p.first(key)
 	if text == "" {
 		return 0, nil
 	}
 	seconds, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(seconds >= 1 && seconds <= longestAge.Seconds()) {
-		return 0, malformed("max_age", "must be 1 to %.0f seconds, not %.60q", longestAge.Seconds(), text)
+	if err != nil || !(seconds >= least && seconds <= most.Seconds()) {
+		return 0, malformed(key, "must be %.0f to %.0f seconds, not %.60q", least, most.Seconds(), text)
 	}
 	return time.Duration(seconds * float64(time.Second)), nil
+}
+
+// count reads a whole number from 1, 0 if there is none.
+func (p params) count(key string, most int) (int, error) {
+	text := p.first(key)
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > most {
+		return 0, malformed(key, "must be a whole number from 1 to %d, not %.60q", most, text)
+	}
+	return n, nil
 }
 
 // from finds where the stream begins. An id that is none of ours is no error:
@@ -267,7 +336,7 @@ func names(param string, lists []string, most int, check func(string) string) ([
 				return nil, malformed(param, "has %.300q, which %s", name, wrong)
 			}
 			if len(out) >= most {
-				return nil, malformed(param, "has too many names: a stream may name so many types, domains and entities together; a * can stand for several")
+				return nil, malformed(param, "has too many names: limits.selection_items bounds the types, domains and entities of a stream together; a * can stand for several")
 			}
 			out = append(out, simplify(param, name))
 		}

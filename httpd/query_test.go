@@ -43,6 +43,15 @@ func canonical(q query) string {
 	if q.format != "" {
 		v.Set("format", q.format)
 	}
+	if q.slow != "" {
+		v.Set("slow", q.slow)
+	}
+	if q.gapsData {
+		v.Set("gaps", "data")
+	}
+	if q.leave != unsaid {
+		v.Set("leave", fmt.Sprint(q.leave == yes))
+	}
 	switch q.from.kind {
 	case fromID:
 		v.Set("lastEventId", fmt.Sprintf("%s-%d", q.from.epoch, q.from.seq))
@@ -67,6 +76,8 @@ func TestQuery(t *testing.T) {
 		{"snapshot=0", "", "snapshot=false"},
 		{"max_age=90", "", "max_age=90.000000000"},
 		{"format=flat", "", "format=flat"},
+		{"format=cloudevents&slow=conflate&gaps=data&leave=1", "", "format=cloudevents&gaps=data&leave=true&slow=conflate"},
+		{"slow=&gaps=event&leave=off&wait=x&limit=x", "", "leave=false"},
 		{"callback=x&_=123&api_password=secret", "", ""},
 		{"since=epochone-7", "", "lastEventId=epochone-7"},
 		{"since=1700000000.5", "", "since=2023-11-14T22:13:20.5Z"},
@@ -99,14 +110,17 @@ func TestQueryRefuses(t *testing.T) {
 		{"type=a%00b", "is no event type"},
 		{"type=" + strings.Repeat("x", 65), "1 to 64 bytes"},
 		{"domain=" + strings.Repeat("x", 256), "256 bytes"},
-		{"domain=" + strings.Repeat("x,", 1001), "too many names"},
+		{"domain=" + strings.Repeat("x,", 1001), "too many names: limits.selection_items"},
 		{"domain=" + patterns(65), "65 names with a *"},
 		{"snapshot=maybe", "snapshot must be 1 or 0"},
 		{"padding=2", "padding must be"},
 		{"max_age=0", "max_age must be 1 to"},
 		{"max_age=NaN", "max_age must be"},
 		{"max_age=1e300", "max_age must be"},
-		{"format=xml", "format must be ha or flat"},
+		{"format=xml", `format must be ha, flat, native or cloudevents, not "xml"`},
+		{"slow=never", `slow must be replay, conflate or disconnect, not "never"`},
+		{"gaps=1", "gaps must be data or event"},
+		{"leave=2", "leave must be 1 or 0"},
 		{"since=yesterday", "since must be an event id"},
 		{"since=-5", "since must be"},
 		{"since=Inf", "since must be"},
@@ -159,6 +173,7 @@ func FuzzQuery(f *testing.F) {
 	f.Add("type=state,a*&domain=light&entity_id=light.*&snapshot=1&since=2026-01-01T00:00:00Z", "epoch-7")
 	f.Add(`{"type":["a"],"max_age":5}`, "")
 	f.Add("since=1700000000.25&padding=1&max_age=1.5&format=flat", "")
+	f.Add("format=native&slow=disconnect&gaps=data&leave=0&wait=30&limit=10", "")
 	f.Fuzz(func(t *testing.T, text, lastEventID string) {
 		p := params{}
 		if p.addBody([]byte(text)) != nil {

@@ -30,6 +30,7 @@ type route struct {
 	get, post, del handler
 	open           bool   // no credential needed
 	stream         string // the format, for a route that opens a stream
+	lasting        bool   // a request may take long, as a stream does
 }
 
 // A routeTable is searched from its top.
@@ -39,6 +40,9 @@ type routeTable []route
 func newRoutes() routeTable {
 	return routeTable{
 		{path: "/api/stream", stream: formatHA},
+		{path: "/api/stream/*", get: (*Server).getStream, post: (*Server).postStream, del: (*Server).deleteStream},
+		{path: "/api/streams", get: (*Server).getStreams},
+		{path: "/api/streams/*", get: (*Server).getStream, post: (*Server).postStream, del: (*Server).deleteStream},
 		{path: "/subscribe_events", stream: formatFlat},
 		{path: "/api/", get: (*Server).getStatus},
 		{path: "/api/config", get: (*Server).getConfig},
@@ -46,6 +50,7 @@ func newRoutes() routeTable {
 		{path: "/api/states", get: (*Server).getStates},
 		{path: "/api/states/*", get: (*Server).getState, post: (*Server).postState, del: (*Server).deleteState},
 		{path: "/api/events", get: (*Server).getEvents, post: (*Server).postEvents},
+		{path: "/api/events/poll", get: (*Server).getPoll, post: (*Server).getPoll, lasting: true},
 		{path: "/api/events/*", post: (*Server).postEvent},
 		{path: "/api/services", get: (*Server).getServices},
 		{path: "/api/services/*", post: (*Server).postService},
@@ -139,6 +144,9 @@ func (s *Server) dispatch(c *call, r *route) error {
 		s.refused("stopping")
 		return refuse(fasthttp.StatusServiceUnavailable, "Carillon is stopping.").with("Retry-After", "5")
 	}
+	if err := s.refuseAtDoor(c.RequestCtx, r); err != nil {
+		return err
+	}
 	if !r.open {
 		v, err := s.authenticate(c.RequestCtx)
 		if err != nil {
@@ -150,6 +158,21 @@ func (s *Server) dispatch(c *call, r *route) error {
 		return refuse(fasthttp.StatusUnsupportedMediaType, "A body with Content-Encoding is not supported; send it plain.")
 	}
 	return handle(s, c)
+}
+
+// refuseAtDoor refuses the first request of a connection that came too soon
+// behind others. One that came while descriptors are short is answered, unless
+// it wants to stay.
+func (s *Server) refuseAtDoor(ctx *fasthttp.RequestCtx, r *route) error {
+	conn, refused := ctx.Conn().(*refusedConn)
+	if !refused {
+		return nil
+	}
+	ctx.SetConnectionClose()
+	if conn.reason == noDescriptors && r.stream == "" && !r.lasting {
+		return nil
+	}
+	return s.later(conn.reason)
 }
 
 // writeRefusal answers with an error in the form of the route. A stream that is

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,6 +84,7 @@ type Server struct {
 	unfollow  func()
 	http      *fasthttp.Server
 	local     fasthttp.RequestHandler
+	formats   []format
 	routes    routeTable
 	metrics   *metrics.Set
 	log       *slog.Logger
@@ -94,12 +94,19 @@ type Server struct {
 	stopping atomic.Bool
 	locks    lockouts
 	openings chan struct{} // holds a token for each snapshot that is being written
+	readings chan struct{} // and for each poll that reads the journal
+	stopped  chan struct{} // closed by Shutdown
+	places   places
+	recent   recent
+	rate     rate
+	changing sync.Mutex   // held while a stream's selection changes
+	leaving  sync.Map     // ids of the streams with leave=1
+	hijacked atomic.Int32 // connections on their way to the hub, or with a refusal
 
-	streams struct {
+	complaint struct {
 		mu sync.Mutex
 		// Guarded by mu.
-		total     int
-		byAddress map[netip.Addr]int
+		last time.Time
 	}
 }
 
@@ -129,7 +136,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	if s.startErr != nil {
 		return s.startErr
 	}
-	if err := s.http.Serve(ln); err != nil {
+	if err := s.http.Serve(s.newGate(ln)); err != nil {
 		return fmt.Errorf("serving %s: %w", ln.Addr(), err)
 	}
 	return nil
@@ -143,10 +150,12 @@ func (s *Server) start() error {
 	}
 	s.startedAt = s.now()
 	s.openings = make(chan struct{}, maxOpenings)
-	s.streams.byAddress = map[netip.Addr]int{}
+	s.readings = make(chan struct{}, maxReadings)
+	s.stopped = make(chan struct{})
 	s.metrics = s.newMetrics()
 	s.local = s.newLocal()
 	s.routes = newRoutes()
+	s.formats = newFormats(s.Epoch)
 	setDefault(&s.HeaderTimeout, 10*time.Second)
 	setDefault(&s.IdleTimeout, 75*time.Second)
 	if err := s.startHub(); err != nil {
@@ -183,13 +192,15 @@ func (s *Server) startHub() error {
 	var hub *broadcast.Hub
 	after, cancel := s.Runtime.Follow(func(batch []*runtime.Event) {
 		<-ready
+		s.recent.add(batch)
 		if hub != nil {
 			hub.Publish(wrapEvents(batch))
 		}
 	})
 	defer close(ready)
+	s.recent.begin(after)
 	config := s.Broadcast
-	config.Epoch, config.Formats, config.Head = s.Epoch, formats(), after
+	config.Epoch, config.Formats, config.Head = s.Epoch, broadcastFormats(s.formats), after
 	config.First = s.First
 	config.Replay = func(ctx context.Context, after uint64, fn func(*broadcast.Event) bool) error {
 		return s.Replay(ctx, after, func(e *runtime.Event) bool { return fn(wrapEvent(e)) })
@@ -206,17 +217,22 @@ func (s *Server) startHub() error {
 	return nil
 }
 
-// Shutdown ends all streams on a frame boundary, refuses other requests with
-// 503 meanwhile, and then closes the listeners and connections. It returns
-// ctx's error when that ends first.
+// Shutdown ends all streams on a frame boundary, spread over the settings' Drain,
+// refuses other requests with 503 meanwhile, and then closes the listeners and
+// connections. It returns ctx's error when that ends first.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopping.Store(true)
 	s.startOnce.Do(func() { s.startErr = errors.New("the server was shut down before it began") })
 	if s.http == nil {
 		return nil
 	}
+	close(s.stopped)
+	var err error
+	if drain := s.settings().Drain; drain > 0 && s.hub.Stats().Streams > 0 {
+		err = s.hub.Drain(ctx, drain)
+	}
 	s.unfollow()
-	err := s.hub.Close(ctx)
+	err = errors.Join(err, s.hub.Close(ctx))
 	if closing := s.http.ShutdownWithContext(ctx); closing != nil {
 		err = errors.Join(err, fmt.Errorf("closing connections: %w", closing))
 	}

@@ -19,12 +19,31 @@ type Settings struct {
 	// MaxStreamsPerAddress bounds the open streams of one client address.
 	// Default: MaxStreams, for a home's proxy is one address.
 	MaxStreamsPerAddress int
+	// MaxStreamsPerCredential bounds the open streams with one credential: the
+	// administrator's token, or JWTs of one subject. Default: no bound.
+	MaxStreamsPerCredential int
+	// MaxPolls bounds the polls that wait. They count as streams of their address
+	// and credential too. Default: 1000.
+	MaxPolls int
+	// MaxConnections bounds the connections of all kinds, streams among them. A
+	// part of them, an eighth and 256 at most, is kept for requests that are
+	// answered at once. Default: no bound.
+	MaxConnections int
+	// ConnectionsPerSecond bounds the rate of new connections from one address.
+	// Default: no bound.
+	ConnectionsPerSecond int
 	// MaxNames bounds the types, domains and entities that one stream may ask
 	// for, together. Default: 1000.
 	MaxNames int
 	// MaxAge ends every stream after this time on a frame boundary; a stream
 	// may ask for less with max_age. Default: never.
 	MaxAge time.Duration
+	// Slow is what becomes of a stream that is too slow, unless it says: "replay",
+	// "conflate" or "disconnect". Default: "replay".
+	Slow string
+	// Drain is the time over which Shutdown spreads the ends of the streams.
+	// Default: they end at once.
+	Drain time.Duration
 	// Retry is the shortest time that a stream's reader waits before it
 	// reconnects; each is told a random time between once and twice this, so
 	// that they don't all come back at once. Default: 2 s.
@@ -56,6 +75,8 @@ func (s Settings) withDefaults() *Settings {
 	setDefault(&s.BodyTimeout, 30*time.Second)
 	setDefault(&s.MaxStreams, 50_000)
 	setDefault(&s.MaxStreamsPerAddress, s.MaxStreams)
+	setDefault(&s.MaxPolls, 1000)
+	setDefault(&s.Slow, slowPolicies[0])
 	setDefault(&s.Retry, 2*time.Second)
 	setDefault(&s.LockoutAfter, 10)
 	setDefault(&s.LockoutWindow, 5*time.Minute)

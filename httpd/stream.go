@@ -1,12 +1,14 @@
 package httpd
 
 import (
+	"cmp"
 	cryptorand "crypto/rand"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -33,7 +35,7 @@ type opening struct {
 	query
 	point   point
 	id      string
-	user    string
+	visitor visitor
 	address netip.Addr
 	cors    []byte // header lines
 	retry   time.Duration
@@ -56,13 +58,14 @@ func (s *Server) openStream(c *call, format string) error {
 		c.SetContentType("text/event-stream")
 		return nil
 	}
-	o := &opening{query: q, id: cryptorand.Text(), user: c.user, address: remote(c.RequestCtx)}
+	o := &opening{query: q, id: cryptorand.Text(), visitor: c.visitor, address: remote(c.RequestCtx)}
 	if o.point, err = s.locate(q.from); err != nil {
 		return err
 	}
 	settings := s.settings()
 	o.cors = s.corsLines(c.RequestCtx)
 	o.retry = jitter(settings.Retry)
+	o.slow = cmp.Or(o.slow, settings.Slow)
 	o.maxAge = shortest(q.maxAge, settings.MaxAge)
 	if !c.expires.IsZero() {
 		o.maxAge = shortest(o.maxAge, max(c.expires.Sub(s.now()), time.Second))
@@ -80,6 +83,8 @@ func (s *Server) hijack(ctx *fasthttp.RequestCtx, fn func(net.Conn)) {
 		if wrapped, ok := conn.(interface{ UnsafeConn() net.Conn }); ok {
 			conn = wrapped.UnsafeConn()
 		}
+		s.hijacked.Add(1)
+		defer s.hijacked.Add(-1)
 		defer func() {
 			if p := recover(); p != nil {
 				s.metrics.GetOrCreateCounter("carillon_http_panics_total").Inc()
@@ -93,17 +98,20 @@ func (s *Server) hijack(ctx *fasthttp.RequestCtx, fn func(net.Conn)) {
 
 // attach gives the stream to the hub, or tells the client when to come back.
 func (s *Server) attach(o *opening, conn net.Conn) {
-	reason, release := s.takePlace(o.address)
-	if reason != "" {
+	reason, release := s.places.take(o.visitor, o.address, false, s.settings())
+	if reason == noReason && o.snapshot && !s.beginSnapshot() {
+		release()
+		reason = tooManySnapshots
+	}
+	if reason != noReason {
 		s.refused(reason)
-		s.writeLater(conn, o, "Too many streams are open; come back later.")
+		s.writeLater(conn, o, reason.why())
 		return
 	}
-	if o.snapshot && !s.beginSnapshot() {
-		release(broadcast.Ended)
-		s.refused("too_many_snapshots")
-		s.writeLater(conn, o, "Too many snapshots are being read; come back later.")
-		return
+	if o.leave == yes {
+		s.leaving.Store(o.id, nil)
+		free := release
+		release = func() { s.leaving.Delete(o.id); free() }
 	}
 	prologue, after, resume := s.prologue(o)
 	written := len(prologue) <= longPrologue || writeLong(conn, prologue)
@@ -111,7 +119,7 @@ func (s *Server) attach(o *opening, conn net.Conn) {
 		<-s.openings
 	}
 	if !written {
-		release(broadcast.Ended)
+		release()
 		s.refused("snapshot_not_read")
 		conn.Close()
 		return
@@ -122,20 +130,32 @@ func (s *Server) attach(o *opening, conn net.Conn) {
 	_, err := s.hub.Attach(broadcast.Request{
 		Conn: conn, Format: o.format, Selection: o.selection, Prologue: prologue,
 		After: after, Resume: resume, MaxAge: o.maxAge,
-		ID: o.id, Remote: o.address.String(), Label: o.user,
-		OnClose: release,
+		Slow: policy(o.slow), GapsAsData: o.gapsData,
+		ID: o.id, Remote: o.address.String(), Label: o.visitor.user, Credential: o.visitor.who(),
+		OnClose: func(broadcast.Reason) { release() },
 	})
 	if err == nil {
 		return
 	}
-	release(broadcast.Ended)
-	s.refused("hub")
+	release()
+	s.notAttached(o, conn, err, prologue == nil)
+}
+
+// notAttached tells the reader of a stream that the hub did not take when to
+// come back, if it did not get a part of the stream yet.
+func (s *Server) notAttached(o *opening, conn net.Conn, err error, begun bool) {
+	reason, why := refusedReason("hub"), "Carillon is stopping."
+	if lacksDescriptors(err) {
+		reason, why = noDescriptors, noDescriptors.why()
+		s.complain("stream", err)
+	}
+	s.refused(reason)
 	s.log.Debug("attaching a stream", "remote", o.address, "err", err)
-	if prologue == nil {
+	if begun {
 		conn.Close()
 		return
 	}
-	s.writeLater(conn, o, "Carillon is stopping.")
+	s.writeLater(conn, o, why)
 }
 
 // beginSnapshot waits for one of the places for snapshots that are being
@@ -163,32 +183,6 @@ func writeLong(conn net.Conn, prologue []byte) bool {
 	return conn.SetWriteDeadline(time.Time{}) == nil
 }
 
-// takePlace counts a stream, or returns why there may not be another one.
-// Release gives the place back; it is called once, for whatever reason.
-func (s *Server) takePlace(address netip.Addr) (refused string, release func(broadcast.Reason)) {
-	settings := s.settings()
-	address = network(address)
-	open := &s.streams
-	open.mu.Lock()
-	defer open.mu.Unlock()
-	switch {
-	case open.total >= settings.MaxStreams:
-		return "too_many_streams", nil
-	case open.byAddress[address] >= settings.MaxStreamsPerAddress:
-		return "too_many_streams_of_address", nil
-	}
-	open.total++
-	open.byAddress[address]++
-	return "", func(broadcast.Reason) {
-		open.mu.Lock()
-		defer open.mu.Unlock()
-		open.total--
-		if open.byAddress[address]--; open.byAddress[address] == 0 {
-			delete(open.byAddress, address)
-		}
-	}
-}
-
 // refuseStream refuses a stream for now: 200, when to come back, why, and the
 // end. Every other status would end a browser's EventSource for good.
 func (s *Server) refuseStream(ctx *fasthttp.RequestCtx, format string, refused *refusal) {
@@ -203,6 +197,7 @@ func (s *Server) refuseStream(ctx *fasthttp.RequestCtx, format string, refused *
 
 // writeLater tells a stream's reader to come back later and closes.
 func (s *Server) writeLater(conn net.Conn, o *opening, why string) {
+	o.id = "" // of no stream
 	b := o.appendHead(nil)
 	b = sse.AppendRetry(b, o.retry)
 	b = sse.AppendComment(b, why)
@@ -227,6 +222,9 @@ func (o *opening) appendHead(b []byte) []byte {
 		"X-Accel-Buffering: no\r\n"+
 		"X-Content-Type-Options: nosniff\r\n"+
 		"Connection: close\r\n"...)
+	if o.id != "" {
+		b = append(append(append(b, "X-Stream-Id: "...), o.id...), "\r\n"...)
+	}
 	b = append(b, o.cors...)
 	return append(b, "\r\n"...)
 }
@@ -235,6 +233,11 @@ func (s *Server) corsLines(ctx *fasthttp.RequestCtx) []byte {
 	var lines []byte
 	s.cors(ctx, func(name, value string) { lines = fmt.Appendf(lines, "%s: %s\r\n", name, value) })
 	return lines
+}
+
+// policy returns the policy of one of slowPolicies.
+func policy(name string) broadcast.Policy {
+	return broadcast.Policy(max(slices.Index(slowPolicies, name), 0))
 }
 
 // jitter returns a random time from d up to twice d.

@@ -21,13 +21,14 @@ func TestStreamPrologue(t *testing.T) {
 	h := startHome(t, Settings{Retry: 3 * time.Second}, nil)
 	seq := h.fire("before", "{}")
 	stream := h.open("/api/stream")
+	id := stream.id()
 	want := "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache, no-transform\r\n" +
-		"X-Accel-Buffering: no\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n"
+		"X-Accel-Buffering: no\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\nX-Stream-Id: " + id + "\r\n\r\n"
 	if stream.head != want {
 		t.Errorf("got head %q, want %q", stream.head, want)
 	}
-	if f := stream.next(); f.kind != sse.Comment {
-		t.Errorf("got %v first, want a comment", f)
+	if f := stream.next(); f.kind != sse.Comment || strings.TrimSpace(f.data) != "stream "+id || len(id) < 20 {
+		t.Errorf("got %v first, want a comment with the stream's id %s", f, id)
 	}
 	if f := stream.next(); f.kind != sse.Retry || f.retry < 3*time.Second || f.retry > 6*time.Second {
 		t.Errorf("got %v, want retry of 3 to 6 s", f)
@@ -80,6 +81,15 @@ func TestFlatStream(t *testing.T) {
 	stats := h.ask("GET", "/get_sse_stats", "")
 	stats.want(t, "stats", 200, `"id":"`+hello.ID+`"`)
 	stats.want(t, "stats", 200, `"entity:light.kitchen":1`)
+	var told struct {
+		Statistics struct{ ClientStats []clientStats }
+	}
+	if err := json.Unmarshal([]byte(stats.body), &told); err != nil || len(told.Statistics.ClientStats) != 1 {
+		t.Fatalf("stats: got %v in %s, want one client", err, stats.body)
+	}
+	if c := told.Statistics.ClientStats[0]; c.LastActivity < c.ConnectedAt {
+		t.Errorf("stats: got last active at %s, before it connected at %s", c.LastActivity, c.ConnectedAt)
+	}
 	h.ask("GET", "/api/events", "").want(t, "listeners", 200, `[{"event":"state_changed","listener_count":1}]`)
 }
 
@@ -390,9 +400,8 @@ func TestStreamLimits(t *testing.T) {
 	h.ask("GET", "/metrics", "").want(t, "counted", 200, `carillon_http_refused_total{reason="too_many_streams"} 2`)
 	first.conn.Close()
 	h.waitFor("the place to be free", func() bool {
-		h.server.streams.mu.Lock()
-		defer h.server.streams.mu.Unlock()
-		return h.server.streams.total == 1
+		streams, _ := h.server.places.now()
+		return streams == 1
 	})
 	h.open("/api/stream").moved()
 	h.server.SetSettings(Settings{MaxStreamsPerAddress: 2})

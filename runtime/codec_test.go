@@ -15,6 +15,26 @@ func TestMemoryJournalKeepsTheContract(t *testing.T) {
 	runtimetest.TestJournal(t, &runtimetest.Journal{})
 }
 
+// What is kept is what the limits are about: text that is no UTF-8, and the two
+// line separators, take more bytes than were sent.
+func TestLimitsHoldForWhatIsKept(t *testing.T) {
+	r := open(t, &runtimetest.Journal{}, runtime.Options{})
+	grown := func(most int, unit string) json.RawMessage {
+		return json.RawMessage(`{"a":"` + strings.Repeat(unit, (most-100)/len(unit)) + `"}`)
+	}
+	for _, unit := range []string{"\xff", "\u2028", "\xffa"} {
+		_, err := r.Set(t.Context(), runtime.Change{EntityID: "sensor.big", State: "on", Attributes: grown(runtime.MaxAttributes, unit)})
+		if err == nil || !strings.Contains(err.Error(), "attributes have") {
+			t.Errorf("attributes of %q: got %v, want them refused as too large", unit, err)
+		}
+	}
+	_, err := r.Fire(t.Context(), runtime.NewEvent{Type: "big", Data: grown(runtime.MaxEventData, "\xffa")})
+	if err == nil || !strings.Contains(err.Error(), "data has") {
+		t.Errorf("data: got %v, want it refused as too large", err)
+	}
+	set(t, r, runtime.Change{EntityID: "sensor.big", State: "on", Attributes: grown(runtime.MaxAttributes, "é")})
+}
+
 func TestAppendTime(t *testing.T) {
 	at := time.Date(2026, 1, 1, 2, 0, 0, 123456789, time.FixedZone("", 7200))
 	if got, want := string(runtime.AppendTime(nil, at)), "2026-01-01T00:00:00.123456+00:00"; got != want {

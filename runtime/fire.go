@@ -55,8 +55,11 @@ func (n *NewEvent) check() (data json.RawMessage, err error) {
 		return nil, invalid("data", "has %d bytes, more than %d", len(n.Data), MaxEventData)
 	}
 	data, err = compactObject(n.Data)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, invalid("data", "%v", err)
+	case len(data) > MaxEventData: // what is no UTF-8 takes more bytes then
+		return nil, invalid("data", "has %d bytes as it is kept, more than %d", len(data), MaxEventData)
 	}
 	return data, nil
 }

@@ -107,8 +107,11 @@ func (c *Change) check() error {
 		return invalid("attributes", "have %d bytes, more than %d", len(c.Attributes), MaxAttributes)
 	}
 	canonical, err := CanonicalObject(c.Attributes)
-	if err != nil {
+	switch {
+	case err != nil:
 		return invalid("attributes", "%v", err)
+	case len(canonical) > MaxAttributes: // what is no UTF-8, U+2028 and U+2029 take more bytes then
+		return invalid("attributes", "have %d bytes as they are kept, more than %d", len(canonical), MaxAttributes)
 	}
 	c.Attributes = canonical
 	return nil

@@ -76,7 +76,7 @@ func (c *chunk) run(t *testing.T) {
 		t.Fatal("the chunk expects nothing and does not emit('done')")
 	}
 	b := prepare(t)
-	b.host.Limits = Limits{Handler: 300e6, Load: 500e6}
+	b.host.Limits = Limits{Handler: 300e6, Load: 2e9}
 	b.start()
 	b.set("sensor.outside", "20", `{"unit":"°C"}`)
 	b.write("test.js", c.source+testHelpers)

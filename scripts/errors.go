@@ -18,6 +18,7 @@ type Error struct {
 	Message string `json:"message"`
 
 	reason reason
+	entity string // that another script has, if the reason is a conflict
 }
 
 // Error returns "hall.js:3:7: what is wrong".
@@ -56,6 +57,7 @@ var (
 	errStopped   = errors.New("the script is not running")
 	errBusy      = fmt.Errorf("the script is busy: %d commands wait already", maxCommands)
 	errMailFull  = errors.New("the script does not keep up")
+	errStuck     = errors.New("can't be interrupted: a built-in function does not end, and nothing else of the script runs until it does (hint: save the script again, and restart Carillon to end it)")
 	errAbandoned = errors.New("can't be interrupted and was left behind: a built-in function does not end")
 )
 

@@ -31,6 +31,7 @@ type generation struct {
 
 	ended atomic.Bool // nothing that it does has an effect any more
 	stats stats
+	runAt atomic.Pointer[position] // the handler of the present run, for the watchdog
 
 	hits []*subscription // scratch of the router, guarded by its mu
 
@@ -82,6 +83,7 @@ func (g *generation) main(program *goja.Program) {
 	g.newVM()
 	g.lease.interrupt = func(reason error) { g.vm.Interrupt(reason) }
 	g.lease.clear = func() { g.vm.ClearInterrupt() }
+	g.lease.stuck = g.tellStuck
 	g.host.watchdog.add(&g.lease)
 	defer g.host.watchdog.remove(&g.lease)
 	err := g.load(program)
@@ -147,8 +149,9 @@ func (g *generation) serve() {
 // step runs the timer that is due, if any, and one job, if any. It reports
 // whether there was either.
 func (g *generation) step() (did bool) {
-	if t := g.timers.due(time.Now()); t != nil && g.box.enter() {
-		g.fire(t)
+	// A timer is taken only when it may run: while paused, it waits.
+	if now := time.Now(); g.timers.wait(now) == 0 && g.box.enter() {
+		g.fire(g.timers.due(now))
 		g.box.leave()
 		did = true
 	}

@@ -45,6 +45,7 @@ type Host struct {
 	watchdog    watchdog
 	router      router
 	running     sync.WaitGroup // generations, loads and calls
+	freed       atomic.Uint64  // how often a script gave entities up
 
 	mu      sync.Mutex
 	scripts map[string]*script // by file, guarded by mu
@@ -178,10 +179,16 @@ func (h *Host) waitForRunning() {
 func (h *Host) changed() func([]watch.Change) {
 	first := true
 	return func(changes []watch.Change) {
-		var loads sync.WaitGroup
+		var loads, removals sync.WaitGroup
 		for _, c := range changes {
 			loads.Add(1)
-			h.script(c.Path).submit(wanted{change: c, done: loads.Done})
+			if c.Gone {
+				removals.Add(1)
+			}
+		}
+		// What a renamed file declares is free once the old name is taken away.
+		for _, c := range changes {
+			h.script(c.Path).submit(wanted{change: c, removals: &removals, done: loads.Done})
 		}
 		if first {
 			first = false

@@ -36,7 +36,19 @@ func newBench(t *testing.T, files ...string) *bench {
 	b := prepare(t, files...)
 	b.start()
 	b.await("the host is ready", func() bool { return closed(b.host.Ready()) })
+	scripts := 0
+	for i := 0; i < len(files); i += 2 {
+		if isScript(files[i]) {
+			scripts++
+		}
+	}
+	b.await("every script's fate is told", func() bool { return b.fates() >= scripts })
 	return b
+}
+
+// fates counts the loads of scripts that are told, good and bad.
+func (b *bench) fates() int {
+	return len(b.find(runtime.ScriptLoaded)) + len(b.find(runtime.ScriptFailed))
 }
 
 func prepare(t *testing.T, files ...string) *bench {
@@ -107,11 +119,9 @@ func (b *bench) write(name, content string) {
 // load writes a file and waits until the host has dealt with it.
 func (b *bench) load(name, content string) Status {
 	b.t.Helper()
-	before := len(b.find(runtime.ScriptLoaded)) + len(b.find(runtime.ScriptFailed))
+	before := b.fates()
 	b.write(name, content)
-	b.await("the host deals with "+name, func() bool {
-		return len(b.find(runtime.ScriptLoaded))+len(b.find(runtime.ScriptFailed)) > before
-	})
+	b.await("the host deals with "+name, func() bool { return b.fates() > before })
 	return b.status(name)
 }
 

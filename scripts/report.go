@@ -103,6 +103,28 @@ func (g *generation) tell(e *Error) {
 	})
 }
 
+// tellStuck reports a run that goes on though it was interrupted. It is called
+// on the watchdog's goroutine, once a run.
+func (g *generation) tellStuck() {
+	select {
+	case <-g.started:
+	default:
+		return // awaitLoad tells of top levels
+	}
+	if g.ended.Load() || g.host.over() {
+		return // rest has told
+	}
+	at := g.runAt.Load()
+	e := &Error{File: g.script, Line: at.line, Column: at.column, Message: errStuck.Error()}
+	g.stats.failed(e)
+	metricErrors.Inc()
+	g.host.log().Error("script error", "script", g.source, "at", e.place(), "err", e.Message)
+	g.host.report(ScriptError, g.source, runtime.Context{}, map[string]any{
+		"script": g.script, "generation": g.number, "file": e.File, "line": e.Line, "column": e.Column,
+		"message": e.Message, "left_out": 0,
+	})
+}
+
 // tellMissed reports the events that the script missed since it was last told.
 func (g *generation) tellMissed() {
 	lost := g.box.missed()

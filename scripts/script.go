@@ -28,14 +28,32 @@ type script struct {
 	failure  *Error
 	broke    bool
 	loadedAt time.Time
+	refused  *refusal
 	want     *wanted
 	busy     bool // work runs
+
+	has []string // entities that the runtime was told of, sorted; guarded by registry
 }
 
 // wanted is a content of the file that is to be loaded.
 type wanted struct {
-	change watch.Change
-	done   func() // called once it is loaded, has failed, or a newer one took its place
+	change   watch.Change
+	removals *sync.WaitGroup // of the files that went together with this change; nil for none
+	done     func()          // called once it is loaded, has failed, or a newer one took its place
+}
+
+// await waits until the files that went are taken away.
+func (w *wanted) await() {
+	if w.removals != nil && !w.change.Gone {
+		w.removals.Wait()
+	}
+}
+
+// removed tells those that await that the file is taken away, or is back.
+func (w *wanted) removed() {
+	if w.removals != nil && w.change.Gone {
+		w.removals.Done()
+	}
 }
 
 // submit loads w, after what is being loaded now. Of several that wait, only
@@ -45,6 +63,7 @@ func (s *script) submit(w wanted) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s.want != nil {
+		s.want.removed()
 		former := s.want.done
 		next := w.done
 		w.done = func() { former(); next() }
@@ -67,9 +86,11 @@ func (s *script) work() {
 		if w == nil {
 			return
 		}
+		w.await()
 		if !h.over() {
 			s.reload(w.change)
 		}
+		w.removed()
 		w.done()
 	}
 }
@@ -78,6 +99,7 @@ func (s *script) work() {
 func (s *script) reload(c watch.Change) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
+	s.forgetRefusal()
 	switch {
 	case c.Gone:
 		s.remove()
@@ -87,14 +109,15 @@ func (s *script) reload(c watch.Change) {
 		s.fail(&Error{File: s.name, Line: 1, Column: 1, reason: reasonUnsupported,
 			Message: "TypeScript is not supported yet (hint: save it as plain JavaScript in " + strings.TrimSuffix(s.name, ".ts") + ".js)"})
 	default:
-		s.load(string(c.Content))
+		s.load(c)
 	}
 }
 
 // load builds a generation beside the one in service, and lets it take over. On
 // any failure nothing changes.
-func (s *script) load(source string) {
+func (s *script) load(c watch.Change) {
 	h := s.host
+	source, before := string(c.Content), h.freed.Load()
 	m, failed := parseManifest(s.name, source)
 	var program *goja.Program
 	if failed == nil {
@@ -112,6 +135,9 @@ func (s *script) load(source string) {
 	if failed != nil {
 		g.stop()
 		s.fail(failed)
+		if failed.entity != "" {
+			s.awaitFree(refusal{failed.entity, c}, before)
+		}
 	}
 }
 
@@ -152,7 +178,7 @@ func (s *script) takeOver(g *generation) *Error {
 		old.rest()
 	}
 	s.registry.Lock()
-	if err := h.Runtime.Register(s.name, g.registration()); err != nil {
+	if err := s.claim(g.registration()); err != nil {
 		s.registry.Unlock()
 		if old != nil {
 			old.box.resume()
@@ -186,7 +212,7 @@ func (g *generation) conflict(err error) *Error {
 	}
 	for id, d := range g.devices {
 		if strings.HasPrefix(refused.Msg, id+" ") {
-			e.Message, e.Line, e.Column = refused.Msg, d.at.line, d.at.column
+			e.Message, e.Line, e.Column, e.entity = refused.Msg, d.at.line, d.at.column, id
 		}
 	}
 	return e
@@ -263,7 +289,7 @@ func (s *script) withdraw(g *generation) {
 	s.registry.Lock()
 	defer s.registry.Unlock()
 	s.host.router.replace(s.name, g, nil)
-	if err := s.host.Runtime.Register(s.name, runtime.Registration{Source: g.source}); err != nil {
+	if err := s.claim(runtime.Registration{Source: g.source}); err != nil {
 		s.host.log().Error("taking a script's entities back", "script", g.source, "err", err)
 	}
 }
@@ -294,5 +320,5 @@ func (h *Host) register(g *generation, reg runtime.Registration) error {
 		return errEnded
 	}
 	g.count()
-	return h.Runtime.Register(g.script, reg)
+	return s.claim(reg)
 }

@@ -100,7 +100,7 @@ var (
 	metricErrors         = metrics.NewCounter("carillon_script_errors_total")
 	metricMissed         = metrics.NewCounter("carillon_script_missed_events_total")
 	metricReportsDropped = metrics.NewCounter("carillon_script_reports_dropped_total")
-	metricHandler        = metrics.NewHistogram("carillon_script_handler_seconds")
+	metricHandler        = metrics.NewSummary("carillon_script_handler_seconds")
 )
 
 func countFailure(r reason) {

@@ -126,6 +126,35 @@ func TestEndWaitsForTheInterrupt(t *testing.T) {
 	}
 }
 
+// A reload that is refused in the end lets the old version go on, with the
+// timers that came due meanwhile.
+func TestTimersOutliveAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGeneration(t.Context(), &Host{}, "a.js", 1, manifest{})
+		g.host.init()
+		g.newVM()
+		g.lease.interrupt, g.lease.clear = func(error) {}, func() {}
+		g.loading = false
+		fired := 0
+		g.vm.Set("fired", func() { fired++ })
+		if _, err := g.vm.RunString("after(10, fired)"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // in the bubble's time
+		g.box.pause()
+		if g.step() || fired != 0 {
+			t.Fatalf("while paused: got fired %d times, want 0", fired)
+		}
+		g.box.resume()
+		if !g.step() || fired != 1 {
+			t.Errorf("after the pause: got fired %d times, want once", fired)
+		}
+		if g.step() || fired != 1 {
+			t.Errorf("later: got fired %d times, want once", fired)
+		}
+	})
+}
+
 func TestTimersKeepTheirBeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGeneration(t.Context(), &Host{}, "a.js", 1, manifest{})

@@ -71,6 +71,7 @@ func (g *generation) run(s *story, at position, fn func() error) (failed *Error)
 	if g.loading {
 		limit = g.host.limits.Load().Load
 	}
+	g.runAt.Store(&at)
 	g.begin(limit)
 	defer func() {
 		p := recover()

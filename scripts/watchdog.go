@@ -27,6 +27,9 @@ type lease struct {
 	word      atomic.Uint64
 	interrupt func(reason error) // makes the running JavaScript stop; called at most once a run
 	clear     func()             // takes an interrupt back that came too late to stop anything
+	stuck     func()             // tells of a run that goes on giveUp after its time; may be nil
+
+	stuckRun uint64 // the word of the run that stuck was called for; owned by the watchdog's goroutine
 }
 
 const (
@@ -116,8 +119,13 @@ func (w *watchdog) check(tick uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for l := range w.leases {
-		if word := l.word.Load(); word%phases == running && word/phases < tick {
+		word := l.word.Load()
+		switch {
+		case word%phases == running && word/phases < tick:
 			l.stop(errTooLong)
+		case word%phases == interrupted && word/phases+uint64(giveUp/watchdogTick) < tick && l.stuckRun != word && l.stuck != nil:
+			l.stuckRun = word
+			l.stuck()
 		}
 	}
 }

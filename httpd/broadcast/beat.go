@@ -48,6 +48,7 @@ func (h *Hub) tick(slack time.Duration) {
 			p.sweep()
 		}
 		h.readers.forget()
+		h.retire(now)
 	}
 	h.reap()
 	for _, ch := range h.channels {

@@ -1,6 +1,7 @@
 package broadcast
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -44,7 +45,12 @@ const (
 func startDrain(b *testing.B, n int, mode string) *drainProcess {
 	path := filepath.Join(b.TempDir(), "page")
 	d := &drainProcess{shared: mapDrainPage(b, path)}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		// As the server does: see longestSegment there.
+		c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_MAXSEG, 8<<10) })
+		return err
+	}}
+	ln, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A channel is one format in use: its tape and its feeds.
@@ -23,6 +24,7 @@ type channel struct {
 	payload  []byte
 	frame    []byte
 	matching []*feed
+	unused   time.Time // since when it has no stream; zero if it has
 }
 
 // A feed is all streams with the same format and selection. The unfiltered

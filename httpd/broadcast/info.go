@@ -74,6 +74,9 @@ func (h *Hub) info(s *Stream, pings map[*channel]int64) StreamInfo {
 		Bytes: s.bytes, Events: s.events, Position: s.pos,
 		KernelBytes: s.kernelBytes(), Blocked: s.is(blocked), Replaying: s.is(replays),
 	}
+	if info.LastSent.Before(info.ConnectedAt) { // it is cut to the second
+		info.LastSent = info.ConnectedAt
+	}
 	if x := s.extra.Load(); x != nil {
 		info.Slow, info.GapsAsData = x.slow, x.gapsAsData
 		info.Conflating, info.Changes = x.conflating(s.pos) != 0, int(x.waiting.Load())

@@ -33,7 +33,7 @@ type Server struct {
 	TLS           TLS
 	CORS          CORS
 	HeaderTimeout time.Duration // for a client to send the head of a request
-	Drain         time.Duration // how long streams may take to end at shutdown
+	Drain         time.Duration // over which the ends of streams are spread at shutdown
 }
 
 // TLS names the PEM files for HTTPS: both, or none for plain HTTP.
@@ -73,7 +73,12 @@ type Limits struct {
 	Body              int64 // bytes of a request body
 	Streams           int   // open streams; 0 = what file descriptors allow
 	StreamsPerAddress int   // open streams from one address; 0 = no limit
-	SelectionItems    int   // names in one stream's selection
+	// StreamsPerCredential bounds the open streams with one token, or with JWTs
+	// of one subject; 0 = no limit.
+	StreamsPerCredential int
+	Polls                int // polls that wait
+	ConnectionsPerSecond int // new connections from one address; 0 = no limit
+	SelectionItems       int // names in one stream's selection
 }
 
 // Stream is about event streams.
@@ -83,6 +88,7 @@ type Stream struct {
 	Beat       time.Duration // between two signs of life
 	Retry      time.Duration // when a reader is to come back, about
 	MaxAge     time.Duration // when a stream is ended for the reader to resume; 0 = never
+	Slow       string        // what becomes of a slow stream: "replay", "conflate" or "disconnect"
 }
 
 // Journal is how much of the past is kept.
@@ -128,10 +134,10 @@ func Default() *Config {
 	return &Config{
 		Server: Server{Listen: "127.0.0.1:8123", HeaderTimeout: 10 * time.Second, Drain: 2 * time.Second},
 		Auth:   Auth{Lockout: Lockout{Failures: 10, Window: time.Minute, Duration: time.Minute}},
-		Limits: Limits{Body: 1 << 20, SelectionItems: 256},
+		Limits: Limits{Body: 1 << 20, Polls: 1000, SelectionItems: 256},
 		Stream: Stream{
 			Tape: 8 << 20, SendBuffer: 16 << 10,
-			Beat: 15 * time.Second, Retry: 2 * time.Second,
+			Beat: 15 * time.Second, Retry: 2 * time.Second, Slow: "replay",
 		},
 		Journal: Journal{MaxAge: 30 * day, MaxBytes: 1 << 30},
 		Scripts: Scripts{Grace: 10 * time.Minute, Timeout: time.Second},

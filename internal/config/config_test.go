@@ -34,6 +34,9 @@ limits:
   body: 64KB
   streams: 20000
   streams_per_address: 50
+  streams_per_credential: 60
+  polls: 70
+  connections_per_second: 80
   selection_items: 1
 stream:
   tape: 1.5 GiB
@@ -41,6 +44,7 @@ stream:
   beat: 5s
   retry: 0.5s
   max_age: 1m
+  slow: conflate
 journal:
   max_age: 2w1d12h
   max_bytes: 2gib
@@ -63,8 +67,8 @@ func fullConfig() *Config {
 			CORS: CORS{[]string{"https://dash.example.com", "http://localhost:3000", "capacitor://localhost", "http://[::1]"}}, HeaderTimeout: 2500 * time.Millisecond},
 		Auth: Auth{Lockout{0, 90 * time.Minute, 90 * time.Minute},
 			JWT{"secret", []string{"a.pem", "/etc/b.pem"}, "https://login.example.com/: #1", "42"}},
-		Limits:  Limits{64000, 20000, 50, 1},
-		Stream:  Stream{3 << 29, 65536, 5 * time.Second, 500 * time.Millisecond, time.Minute},
+		Limits:  Limits{64000, 20000, 50, 60, 70, 80, 1},
+		Stream:  Stream{3 << 29, 65536, 5 * time.Second, 500 * time.Millisecond, time.Minute, "conflate"},
 		Journal: Journal{15*day + 12*time.Hour, 2 << 30},
 		Scripts: Scripts{day, 50 * time.Millisecond, map[string]Permission{
 			"lights/*.js": {[]string{"/proc/uptime", "/proc/loadavg"}},
@@ -167,6 +171,7 @@ func TestDiff(t *testing.T) {
 // What the product promises to change without a restart.
 func TestLiveKeys(t *testing.T) {
 	live := []string{"limits.body", "limits.streams", "limits.streams_per_address", "limits.selection_items",
+		"limits.streams_per_credential", "limits.polls", "limits.connections_per_second", "stream.slow", "server.drain",
 		"server.cors.origins", "journal.max_age", "journal.max_bytes", "scripts.permissions", "log.level"}
 	for _, k := range live {
 		if lookup(k) == nil {

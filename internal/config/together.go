@@ -26,8 +26,14 @@ func (p *parser) together(c *Config) {
 			}
 		}
 	}
-	if l := c.Limits; l.Streams > 0 && l.StreamsPerAddress > l.Streams {
-		p.failKey("limits.streams_per_address", "is more than limits.streams", "make it smaller, or 0 for no limit")
+	if l := c.Limits; l.Streams > 0 {
+		const msg, hint = "is more than limits.streams", "make it smaller, or 0 for no limit"
+		if l.StreamsPerAddress > l.Streams {
+			p.failKey("limits.streams_per_address", msg, hint)
+		}
+		if l.StreamsPerCredential > l.Streams {
+			p.failKey("limits.streams_per_credential", msg, hint)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package loadtest
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -35,6 +36,7 @@ func (w *worker) loopConns(ctx context.Context, addr *net.TCPAddr) error {
 	for ctx.Err() == nil {
 		c.mu.Lock()
 		c.spawn(ctx, &all)
+		w.disturb(w.run.now(), func(*stream) {})
 		w.flush(w.run.now())
 		c.mu.Unlock()
 		select {
@@ -76,7 +78,7 @@ func (c *crowd) stream(ctx context.Context, s *stream) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	c.mu.Lock()
-	request := appendRequest(nil, c.request, s.lastID)
+	request := appendRequest(nil, s.feed.request, s.lastID)
 	c.begin(s)
 	c.mu.Unlock()
 	if _, err := conn.Write(request); err != nil {
@@ -85,9 +87,13 @@ func (c *crowd) stream(ctx context.Context, s *stream) error {
 	conn.SetReadDeadline(time.Now().Add(15 * time.Second))
 	buf := make([]byte, connBuffer)
 	for {
+		c.whileStalled(ctx, s)
 		n, err := conn.Read(buf)
 		if n > 0 {
 			if err := c.take(s, buf[:n]); err != nil {
+				if errors.Is(err, errCut) {
+					c.hangUp(conn, s)
+				}
 				return err
 			}
 			conn.SetReadDeadline(time.Time{})
@@ -98,6 +104,37 @@ func (c *crowd) stream(ctx context.Context, s *stream) error {
 		if err != nil {
 			return fmt.Errorf("reading stream: %w", err)
 		}
+	}
+}
+
+// whileStalled waits until s is read again.
+func (c *crowd) whileStalled(ctx context.Context, s *stream) {
+	for {
+		c.mu.Lock()
+		stalled := s.stalledTo != 0
+		c.mu.Unlock()
+		if !stalled {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// hangUp makes the close of conn a reset or an orderly one, as s says.
+func (c *crowd) hangUp(conn net.Conn, s *stream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	tcp, ok := conn.(*net.TCPConn)
+	switch {
+	case !ok:
+	case s.cut == cutAbort:
+		tcp.SetLinger(0)
+	default:
+		tcp.CloseWrite()
 	}
 }
 

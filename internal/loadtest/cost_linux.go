@@ -3,10 +3,13 @@ package loadtest
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -83,4 +86,69 @@ func raiseFileLimit(n int) error {
 		return fmt.Errorf("raising the limit of open files to %d: %w", l.Max, err)
 	}
 	return nil
+}
+
+// smallReceiveBuffer gives a socket the receive buffer of a client that never reads.
+func smallReceiveBuffer(_, _ string, c syscall.RawConn) error {
+	var err error
+	if e := c.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, stalledBuffer)
+	}); e != nil {
+		return e
+	}
+	return err
+}
+
+// kernelTCP returns the system's memory for TCP in bytes (proc(5):
+// /proc/net/sockstat, in pages).
+func kernelTCP() (bytes int64, known bool) {
+	text, err := os.ReadFile("/proc/net/sockstat")
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 2 && f[0] == "TCP:" && f[len(f)-2] == "mem" {
+			n, err := strconv.ParseInt(f[len(f)-1], 10, 64)
+			return n * int64(os.Getpagesize()), err == nil
+		}
+	}
+	return 0, false
+}
+
+// ownKernel returns what the system keeps for these ends, in bytes
+// (socket(7): SO_MEMINFO; received, allocated ahead, to be sent).
+func ownKernel(conns []net.Conn) (bytes int64) {
+	for _, c := range conns {
+		onSocket(c, func(fd int) {
+			var info [9]uint32
+			size := uint32(unsafe.Sizeof(info))
+			_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+				uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+			if errno == 0 {
+				bytes += int64(info[0]) + int64(info[4]) + int64(info[5])
+			}
+		})
+	}
+	return bytes
+}
+
+// connected returns how many connections have not been closed by the other end.
+func connected(conns []net.Conn) (n int) {
+	for _, c := range conns {
+		onSocket(c, func(fd int) {
+			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+			if got, err := unix.Poll(p, 0); err == nil && got == 0 {
+				n++
+			}
+		})
+	}
+	return n
+}
+
+func onSocket(c net.Conn, f func(fd int)) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		if raw, err := tcp.SyscallConn(); err == nil {
+			raw.Control(func(fd uintptr) { f(int(fd)) })
+		}
+	}
 }

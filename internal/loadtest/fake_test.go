@@ -29,6 +29,8 @@ type fake struct {
 	post func(w http.ResponseWriter, seq uint64) (answered bool)
 	// stored is called once they are.
 	stored func(seq uint64)
+	// asked is called with the query of each stream. May be nil.
+	asked func(query string)
 
 	server *httptest.Server
 
@@ -106,6 +108,9 @@ func (f *fake) stream(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Authorization") != "Bearer secret" {
 		http.Error(w, `{"message":"no"}`, http.StatusUnauthorized)
 		return
+	}
+	if f.asked != nil {
+		f.asked(r.URL.RawQuery)
 	}
 	f.mu.Lock()
 	i, at := f.streams, uint64(len(f.events))

@@ -96,6 +96,7 @@ type record struct {
 	bad   bool   // the event's data is not what was published
 	hasID bool   // id is of this frame
 	id    string // as sent, to resume from
+	gap   *gap   // of kindGap and kindReset
 }
 
 // recorder makes records of frames.
@@ -103,6 +104,7 @@ type recorder struct {
 	run    string // the run under test; empty until the first mark if only listening
 	size   int    // of the events published; -1 if not known
 	epochs map[string]int32
+	order  order
 }
 
 func (c *recorder) record(f sse.Frame) record {
@@ -120,9 +122,9 @@ func (c *recorder) record(f sse.Frame) record {
 	case f.Kind == sse.Moved:
 		r.kind = kindMoved
 	case string(f.Event) == "gap":
-		r.kind = kindGap
+		r.kind, r.gap = kindGap, parseGap(f)
 	case string(f.Event) == "reset":
-		r.kind = kindReset
+		r.kind, r.gap = kindReset, parseGap(f)
 	default:
 		if m, ok := parseMark(f.Data); ok {
 			if c.run == "" {
@@ -130,6 +132,9 @@ func (c *recorder) record(f sse.Frame) record {
 			}
 			r.kind, r.n, r.t, r.mine = kindMark, m.N, m.T, m.Run == c.run
 			r.bad = r.mine && c.size >= 0 && m.Pad != pad(m.mark, c.size)
+			if r.mine {
+				c.order.note(r.n, r.seq)
+			}
 		}
 	}
 	return r

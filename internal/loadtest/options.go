@@ -14,6 +14,9 @@ import (
 type Options struct {
 	// Target is the stream's address, http or https. Required.
 	Target *url.URL
+	// Selections are queries that are added to Target's, for the streams by
+	// turns. Each must take the published events. Empty adds nothing.
+	Selections []string
 	// Post is where the events go as newline-delimited JSON. Required
 	// unless ListenOnly.
 	Post *url.URL
@@ -50,6 +53,11 @@ type Options struct {
 	Workers int
 	// Portable reads with a goroutine per stream even where there is a better way.
 	Portable bool
+	// Stalled is how many of the streams open and are never read. Events are
+	// then published in rounds, by turns without and with them.
+	Stalled int
+	// Chaos disturbs the streams and the server while events are published; nil does not.
+	Chaos *Chaos
 	// Progress is called about twice a second. May be nil.
 	Progress func(Progress)
 	// Notes gets remarks that do not end the test, a line each. Nil discards them.
@@ -64,6 +72,7 @@ type Progress struct {
 	Published, Delivered                int64
 	DeliveredPerSecond, BytesPerSecond  float64 // since the call before
 	Faults, Reconnects, Pending, Others int64
+	Restarts                            int64 // of the server, by the test
 }
 
 // check completes o and reports what is wrong with it.
@@ -77,6 +86,10 @@ func (o *Options) check() error {
 		return errors.New("the address to publish to is missing")
 	case o.Streams < 1:
 		return fmt.Errorf("%d streams: at least 1 is needed", o.Streams)
+	case o.Stalled < 0 || o.Stalled >= o.Streams:
+		return fmt.Errorf("%d of %d streams that never read: at least one must", o.Stalled, o.Streams)
+	case o.Stalled > 0 && (o.ListenOnly || o.Rate == 0 || o.Chaos != nil || o.Target.Scheme != "http"):
+		return errors.New("streams that never read need events to be published, http and no chaos")
 	case o.Rate < 0 || o.Rate > 1e6:
 		return fmt.Errorf("rate %v: from 0 to a million events a second is possible", o.Rate)
 	case o.Size < 0 || o.Size > maxBody/2:
@@ -88,6 +101,9 @@ func (o *Options) check() error {
 		if name, _, ok := strings.Cut(h, ":"); !ok || strings.ContainsAny(h, "\r\n") || strings.TrimSpace(name) == "" {
 			return fmt.Errorf("header %q: it must have the form Name: value", h)
 		}
+	}
+	if o.Chaos != nil && (o.ListenOnly || o.Rate == 0 || o.NoReconnect) {
+		return errors.New("chaos needs events to be published and streams that reconnect")
 	}
 	if strings.ContainsAny(o.Token, "\r\n") {
 		return errors.New("the token holds a line break")

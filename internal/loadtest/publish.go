@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -20,9 +21,10 @@ const maxBody = 512 << 10
 type publisher struct {
 	run    *test
 	client *http.Client
-	first  int64 // intended time of event 1, run time in ns
+	start  int64 // run time in ns, when the first event is due
+	before int64 // number of the event before that one
 	every  float64
-	count  int64
+	last   int64 // number of the last event
 
 	body    []byte
 	sent    atomic.Int64
@@ -30,26 +32,30 @@ type publisher struct {
 	slowest time.Duration // longest request
 }
 
-func newPublisher(t *test, start int64) *publisher {
-	return &publisher{
-		run: t, first: start, every: float64(time.Second) / t.o.Rate,
-		count: max(1, int64(t.o.Rate*t.o.Duration.Seconds()+0.5)),
+// newPublisher returns a publisher of the events behind the number before,
+// from the run time start on.
+func newPublisher(t *test, start, before int64) *publisher {
+	p := &publisher{
+		run: t, start: start, before: before, every: float64(time.Second) / t.o.Rate,
+		last: before + max(1, int64(t.o.Rate*t.o.Duration.Seconds()+0.5)),
 		client: &http.Client{
 			Timeout:   30 * time.Second,
 			Transport: &http.Transport{MaxIdleConnsPerHost: 1, DisableCompression: true},
 		},
 	}
+	p.sent.Store(before)
+	return p
 }
 
 // due returns the intended time of event n, in ns of the run.
-func (p *publisher) due(n int64) int64 { return p.first + int64(float64(n-1)*p.every) }
+func (p *publisher) due(n int64) int64 { return p.start + int64(float64(n-1-p.before)*p.every) }
 
 // publish sends every event at its time until the last one or ctx ends.
 func (p *publisher) publish(ctx context.Context) error {
 	defer p.client.CloseIdleConnections()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for n := int64(1); n <= p.count; {
+	for n := p.before + 1; n <= p.last; {
 		now := p.run.now()
 		if wait := p.due(n) - now; wait > 0 {
 			timer.Reset(max(time.Duration(wait), p.run.o.Tick))
@@ -74,7 +80,7 @@ func (p *publisher) publish(ctx context.Context) error {
 // fit, and returns the number behind them.
 func (p *publisher) fill(n, now int64) (next int64) {
 	p.body = p.body[:0]
-	for ; n <= p.count && p.due(n) <= now; n++ {
+	for ; n <= p.last && p.due(n) <= now; n++ {
 		if len(p.body)+p.run.o.Size+256 > maxBody {
 			break
 		}
@@ -128,7 +134,8 @@ func (p *publisher) post(ctx context.Context) (unclear bool, err error) {
 	}
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return true, err
+		var op *net.OpError
+		return !errors.As(err, &op) || op.Op != "dial", err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))

@@ -9,6 +9,8 @@ import (
 	goruntime "runtime"
 	"strings"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Report is what a test found. Its JSON form is the file that -json writes.
@@ -17,6 +19,7 @@ type Report struct {
 	Date        time.Time `json:"date"`
 	Machine     Machine   `json:"machine"`
 	Target      string    `json:"target"` // without credentials
+	Selections  []string  `json:"selections,omitempty"`
 	OwnServer   bool      `json:"own_server"`
 	ListenOnly  bool      `json:"listen_only"`
 	Interrupted bool      `json:"interrupted"`
@@ -49,10 +52,12 @@ type Report struct {
 	Gaps          int64    `json:"gap_frames"`
 	Resets        int64    `json:"reset_frames"`
 
-	Latency *Latency      `json:"latency,omitempty"` // nil if no event had a mark
-	Server  *ServerCost   `json:"server,omitempty"`  // nil if its process is not known
-	Client  time.Duration `json:"client_cpu_ns"`
-	Series  []Second      `json:"series"`
+	Stalled *StalledReport `json:"stalled,omitempty"` // nil if all streams were read
+	Chaos   *ChaosReport   `json:"chaos,omitempty"`   // nil without chaos
+	Latency *Latency       `json:"latency,omitempty"` // nil if no event had a mark
+	Server  *ServerCost    `json:"server,omitempty"`  // nil if its process is not known
+	Client  time.Duration  `json:"client_cpu_ns"`
+	Series  []Second       `json:"series"`
 
 	serverCPU time.Duration
 }
@@ -108,14 +113,18 @@ func thisMachine() Machine {
 func withoutSecrets(u *url.URL) string {
 	c := *u
 	c.User = nil
-	q := c.Query()
+	c.RawQuery = queryWithoutSecrets(c.RawQuery)
+	return c.String()
+}
+
+func queryWithoutSecrets(query string) string {
+	q, _ := url.ParseQuery(query) // what can't be parsed is left out
 	for _, name := range []string{"token", "api_password", "authorization", "access_token", "jwt"} {
 		if q.Has(name) {
 			q.Set(name, "***")
 		}
 	}
-	c.RawQuery = strings.ReplaceAll(q.Encode(), "%2A", "*")
-	return c.String()
+	return strings.NewReplacer("%2A", "*", "%2C", ",").Replace(q.Encode())
 }
 
 // OK reports whether every stream got everything once and in order, and
@@ -133,6 +142,9 @@ func (r *Report) addWorker(w *worker) {
 	r.Gaps += w.gaps
 	r.Resets += w.resets
 	r.faults.add(w.faults)
+	if w.mischief != nil && r.Chaos != nil {
+		r.Chaos.add(w.mischief.done)
+	}
 	r.FaultyStreams += w.faultyStreams()
 	r.Examples = append(r.Examples, w.examples[:min(len(w.examples), maxExamples-len(r.Examples))]...)
 }
@@ -165,17 +177,25 @@ func (r *Report) addSeries(s *series) {
 		sec.P50, sec.P99, sec.Max = q.P50, q.P99, q.Max
 		r.Series = append(r.Series, sec)
 	}
-	h := s.total
+	r.Latency = latency(s.total)
+	if r.Stalled != nil {
+		r.Stalled.addLatency(s.by)
+	}
+}
+
+// latency reads a histogram; nil if there is nothing in it.
+func latency(h *hdrhistogram.Histogram) *Latency {
 	if h.TotalCount() == 0 {
-		return
+		return nil
 	}
 	at := func(q float64) float64 { return ms(h.ValueAtQuantile(q)) }
-	r.Latency = &Latency{Count: h.TotalCount(), Mean: h.Mean() / 1000, P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: ms(h.Max())}
+	l := &Latency{Count: h.TotalCount(), Mean: h.Mean() / 1000, P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: ms(h.Max())}
 	// Ten points for each further nine, as far as the count carries.
 	for tail := 1.0; tail > 0.5/float64(h.TotalCount()); tail *= 0.8 {
-		r.Latency.Percentiles = append(r.Latency.Percentiles, Percentile{100 - 100*tail, at(100 - 100*tail)})
+		l.Percentiles = append(l.Percentiles, Percentile{100 - 100*tail, at(100 - 100*tail)})
 	}
-	r.Latency.Percentiles = append(r.Latency.Percentiles, Percentile{100, r.Latency.Max})
+	l.Percentiles = append(l.Percentiles, Percentile{100, l.Max})
+	return l
 }
 
 // WriteJSON writes the report as indented JSON.

@@ -18,12 +18,16 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err := raiseFileLimit(o.Streams + spareFiles); err != nil {
 		return nil, err
 	}
+	o.Streams -= o.Stalled // they are not the workers'
 	t := newTest(ctx, o)
 	defer t.cancel(nil)
 	s := newSeries()
 	go s.collect(t.intervals)
 	r := &Report{Streams: o.Streams, Rate: o.Rate, Size: o.Size, ListenOnly: o.ListenOnly, Date: time.Now(), Machine: thisMachine(),
 		Target: withoutSecrets(o.Target)}
+	for _, selection := range o.Selections {
+		r.Selections = append(r.Selections, queryWithoutSecrets(selection))
+	}
 	p := &reporter{run: t, series: s, streams: int64(o.Streams)}
 
 	finish, err := t.open(p, r)
@@ -47,8 +51,14 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if r.Interrupted {
 		last = 0
 	}
+	var all order
 	for _, w := range t.workers {
-		w.finish(last)
+		for _, f := range w.feeds {
+			all.merge(f.tape.order)
+		}
+	}
+	for _, w := range t.workers {
+		w.finish(last, all)
 		r.addWorker(w)
 	}
 	close(t.intervals)
@@ -108,6 +118,8 @@ func (t *test) play(p *reporter, r *Report) error {
 	var err error
 	if t.o.ListenOnly || t.o.Rate == 0 {
 		t.wait(p, t.o.Duration, never)
+	} else if t.o.Stalled > 0 {
+		err = t.rounds(p, r)
 	} else {
 		err = t.publish(p, r, begin)
 	}
@@ -127,10 +139,11 @@ func (t *test) play(p *reporter, r *Report) error {
 
 // publish sends the events and waits until every stream has the last one.
 func (t *test) publish(p *reporter, r *Report, begin int64) error {
-	pub := newPublisher(t, begin)
+	pub := newPublisher(t, begin, r.Published)
 	p.pub = pub
 	result := make(chan error, 1)
 	go func() { result <- pub.publish(t.ctx) }()
+	calm := t.startTrouble()
 	var err error
 	over := false
 	t.wait(p, 24*time.Hour, func() bool {
@@ -144,13 +157,31 @@ func (t *test) publish(p *reporter, r *Report, begin int64) error {
 	if !over {
 		err = <-result
 	}
-	r.Published, r.PublishRetries = pub.sent.Load(), pub.retries.Load()
-	r.PublishSeconds = float64(t.now()-begin) / 1e9
-	r.SlowestPublishMs = float64(pub.slowest) / 1e6
+	done, troubled := calm()
+	err = errors.Join(err, troubled)
+	if t.o.Chaos != nil {
+		done.Seed = t.o.Chaos.Seed
+		r.Chaos = &done
+	}
+	r.Published = pub.sent.Load()
+	r.PublishRetries += pub.retries.Load()
+	r.PublishSeconds += float64(t.now()-begin) / 1e9
+	r.SlowestPublishMs = max(r.SlowestPublishMs, float64(pub.slowest)/1e6)
 	t.last.Store(r.Published)
 	if r.Published > 0 {
 		p.phase("draining", t.o.Drain)
-		t.wait(p, t.o.Drain, func() bool { return t.sum(pendingStreams) == 0 })
+		t.wait(p, t.o.Drain, t.drained)
 	}
 	return err
+}
+
+// drained reports whether every stream has the last event.
+func (t *test) drained() bool {
+	last := t.last.Load()
+	for _, w := range t.workers {
+		if w.live.pendingOf.Load() != last || w.live.pending.Load() > 0 {
+			return false
+		}
+	}
+	return true
 }

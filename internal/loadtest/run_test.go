@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -295,6 +297,36 @@ func TestRunWithLargeEvents(t *testing.T) {
 		r, err := Run(context.Background(), o)
 		if err != nil || !r.OK() || r.Delivered != 300 || r.Bytes < 60_000_000 {
 			t.Errorf("got %+v, %v, want 300 events of 200 kB", r, err)
+		}
+	})
+}
+
+// Streams take the selections by turns, and each selection is checked by itself.
+func TestRunWithSelections(t *testing.T) {
+	both(t, func(t *testing.T, portable bool) {
+		var mu sync.Mutex
+		asked := map[string]int{}
+		f := &fake{asked: func(query string) {
+			mu.Lock()
+			defer mu.Unlock()
+			asked[query]++
+		}}
+		f.mangle = once(3, 20, func([]byte) [][]byte { return nil })
+		o := startFake(t, f).options(t)
+		o.Portable, o.Drain = portable, time.Second
+		o.Target.RawQuery, o.Selections = "format=ha", []string{"type=loadtest", "type=load*", "", "snapshot=0&type=*"}
+		r, err := Run(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Lost != 1 || r.FaultyStreams != 1 || r.Delivered != 1999 {
+			t.Errorf("got %+v, %d delivered, want one lost", r.faults, r.Delivered)
+		}
+		want := map[string]int{"format=ha&type=loadtest": 6, "format=ha&type=load*": 6, "format=ha": 4, "format=ha&snapshot=0&type=*": 4}
+		mu.Lock()
+		defer mu.Unlock()
+		if !maps.Equal(asked, want) {
+			t.Errorf("got streams for %v, want %v", asked, want)
 		}
 	})
 }

@@ -34,12 +34,14 @@ type series struct {
 	total    *hdrhistogram.Histogram
 	bySecond map[int64]*hdrhistogram.Histogram
 	quantile map[int64]Second
+	by       [3]*hdrhistogram.Histogram // by the condition of the round
 
 	rates []Second // owned by the reporter
 }
 
 func newSeries() *series {
-	s := &series{total: newHistogram(), bySecond: map[int64]*hdrhistogram.Histogram{}, quantile: map[int64]Second{}}
+	s := &series{total: newHistogram(), bySecond: map[int64]*hdrhistogram.Histogram{}, quantile: map[int64]Second{},
+		by: [3]*hdrhistogram.Histogram{newHistogram(), newHistogram(), newHistogram()}}
 	s.done.Add(1)
 	return s
 }
@@ -49,6 +51,7 @@ func newSeries() *series {
 func (s *series) collect(in <-chan interval) {
 	defer s.done.Done()
 	for i := range in {
+		s.by[i.condition].Merge(i.hist)
 		if h := s.bySecond[i.second]; h != nil {
 			h.Merge(i.hist)
 		} else {
@@ -155,6 +158,7 @@ func (p *reporter) show() {
 		DeliveredPerSecond: float64(delivered-p.shownD) / took, BytesPerSecond: float64(bytes-p.shownB) / took,
 		Faults:     p.run.sum(func(l *live) *atomic.Int64 { return &l.faults }),
 		Reconnects: p.run.sum(func(l *live) *atomic.Int64 { return &l.reconnects }),
+		Restarts:   p.run.restarts.Load(),
 		Others:     p.run.sum(func(l *live) *atomic.Int64 { return &l.others }),
 	}
 	if p.name == "draining" {

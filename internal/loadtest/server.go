@@ -7,12 +7,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	goruntime "runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -23,43 +26,79 @@ const (
 	stopTimeout  = 10 * time.Second
 )
 
+// ServerOptions says how to run a server process.
+type ServerOptions struct {
+	// Exe is the program; it is run as "<Exe> serve -home <temporary> -listen 127.0.0.1:<free port>".
+	Exe string
+	// Env is added to this process's environment, Args to the command line.
+	Env, Args []string
+	// Config is the home's carillon.yaml; empty leaves it to the server to make a home.
+	Config string
+}
+
 // Server is a server process of our own, on a free port of the loopback
-// address and with a temporary home.
+// address and with a temporary home. It belongs to one goroutine at a time.
 type Server struct {
 	// URL is its address, without path and credentials; Token, its administrator's token.
 	URL   *url.URL
 	Token string
-	PID   int
+	PID   int // changes with Restart
 
+	o      ServerOptions
 	dir    string
+	listen string
 	exited chan struct{} // closed once the process has gone
 	output *output
 }
 
-// StartServer runs "<exe> serve -home <temporary> -listen 127.0.0.1:0", with
-// more arguments if there are any, and waits until it prints its address, at
-// most 20 s. env is added to this process's environment. The caller must Stop
-// it; if this process dies first, the server ends too (on Linux).
-func StartServer(ctx context.Context, exe string, env []string, args ...string) (*Server, error) {
+// StartServer runs a server and waits until it prints its address, at most
+// 20 s. The caller must Stop it; if this process dies first, the server ends
+// too (on Linux).
+func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, fmt.Errorf("starting server: %w", err)
+	}
 	dir, err := os.MkdirTemp("", "carillon-loadtest-")
 	if err != nil {
 		return nil, fmt.Errorf("making a temporary home: %w", err)
 	}
 	var token [16]byte
 	rand.Read(token[:])
-	s := &Server{Token: hex.EncodeToString(token[:]), dir: dir, exited: make(chan struct{}), output: &output{found: make(chan *url.URL, 1)}}
-	cmd := exec.Command(exe, append([]string{"serve", "-home", filepath.Join(dir, "home"), "-listen", "127.0.0.1:0"}, args...)...)
-	cmd.Env = append(append(os.Environ(), env...), "CARILLON_TOKEN="+s.Token)
-	cmd.Stdout, cmd.Stderr = addressFinder{s.output}, s.output
-	cmd.WaitDelay = time.Second
-	if err := s.run(cmd); err != nil {
+	s := &Server{Token: hex.EncodeToString(token[:]), o: o, dir: dir, listen: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))}
+	if o.Config != "" {
+		err = errors.Join(os.Mkdir(s.home(), 0o700), os.WriteFile(filepath.Join(s.home(), "carillon.yaml"), []byte(o.Config), 0o600))
+	}
+	if err == nil {
+		err = s.start(ctx)
+	}
+	if err != nil {
 		os.RemoveAll(dir)
 		return nil, fmt.Errorf("starting server: %w", err)
 	}
+	return s, nil
+}
+
+func (s *Server) home() string { return filepath.Join(s.dir, "home") }
+
+// start runs a process on the server's home and port. After an error there
+// is none.
+func (s *Server) start(ctx context.Context) error {
+	cmd := exec.Command(s.o.Exe, append([]string{"serve", "-home", s.home(), "-listen", s.listen}, s.o.Args...)...)
+	cmd.Env = append(append(os.Environ(), s.o.Env...), "CARILLON_TOKEN="+s.Token)
+	s.output = &output{found: make(chan *url.URL, 1)}
+	cmd.Stdout, cmd.Stderr = addressFinder{s.output}, s.output
+	cmd.WaitDelay = time.Second
+	s.exited = make(chan struct{})
+	if err := s.run(cmd); err != nil {
+		close(s.exited)
+		return err
+	}
 	s.PID = cmd.Process.Pid
+	var err error
 	select {
 	case s.URL = <-s.output.found:
-		return s, nil
+		return nil
 	case <-s.exited:
 		err = errors.New("it ended at once")
 	case <-time.After(startTimeout):
@@ -67,15 +106,15 @@ func StartServer(ctx context.Context, exe string, env []string, args ...string) 
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	s.Stop()
-	return nil, fmt.Errorf("starting server: %w; its output: %s", err, s.output.last())
+	s.end(false)
+	return fmt.Errorf("%w; its output: %s", err, s.output.last())
 }
 
 // run starts the process. The thread that starts it must live as long as it,
 // for the system ends the process when that thread ends.
 func (s *Server) run(cmd *exec.Cmd) error {
 	ownGroup(cmd)
-	started := make(chan error)
+	started, exited := make(chan error), s.exited
 	go func() {
 		goruntime.LockOSThread()
 		defer goruntime.UnlockOSThread()
@@ -83,10 +122,43 @@ func (s *Server) run(cmd *exec.Cmd) error {
 		started <- err
 		if err == nil {
 			cmd.Wait()
-			close(s.exited)
+			close(exited)
 		}
 	}()
 	return <-started
+}
+
+// Restart ends the process, at once if killed, else politely, and starts
+// another one on the same home and port. It blocks until that one has printed
+// its address; after an error there is none.
+func (s *Server) Restart(ctx context.Context, killed bool) error {
+	select {
+	case <-s.exited:
+		return fmt.Errorf("the server ended by itself; its last output: %s", s.output.last())
+	default:
+	}
+	if err := s.end(killed); err != nil {
+		return err
+	}
+	return s.start(ctx)
+}
+
+// end ends the process and its children. It is done when they have gone; the
+// error is that of a process that had to be killed and should not.
+func (s *Server) end(killed bool) (err error) {
+	select {
+	case <-s.exited:
+	default:
+		endGroup(s.PID, killed)
+	}
+	select {
+	case <-s.exited:
+	case <-time.After(stopTimeout):
+		err = fmt.Errorf("the server did not stop within %v and was killed", stopTimeout)
+	}
+	endGroup(s.PID, true)
+	<-s.exited
+	return err
 }
 
 // Stop ends the server and its children, at first politely, and removes its
@@ -97,19 +169,31 @@ func (s *Server) Stop() error {
 	case <-s.exited:
 		err = fmt.Errorf("the server ended by itself; its last output: %s", s.output.last())
 	default:
-		endGroup(s.PID, false)
+		err = s.end(false)
 	}
-	select {
-	case <-s.exited:
-	case <-time.After(stopTimeout):
-		err = fmt.Errorf("the server did not stop within %v and was killed", stopTimeout)
-	}
-	endGroup(s.PID, true)
-	<-s.exited
 	if e := os.RemoveAll(s.dir); e != nil && err == nil {
 		err = fmt.Errorf("removing the temporary home: %w", e)
 	}
 	return err
+}
+
+// Ports are looked for below those that systems give to outgoing connections
+// (from 32768 on Linux, 49152 elsewhere): while the server is away, a stream
+// that comes back could be given its port, and meet itself there.
+const firstPort, lastPort = 10_000, 32_000
+
+// freePort finds a port of the loopback address that nobody listens on.
+func freePort() (port int, err error) {
+	for range 100 {
+		port = firstPort + mathrand.IntN(lastPort-firstPort)
+		l, e := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if e == nil {
+			l.Close()
+			return port, nil
+		}
+		err = e
+	}
+	return 0, fmt.Errorf("finding a free port: %w", err)
 }
 
 // output looks for the address in what the server prints and keeps the end

@@ -1,7 +1,6 @@
 package loadtest
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -35,7 +34,7 @@ func playServer() {
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, os.Args[1:], os.Getenv("CARILLON_TOKEN"))
 	})}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", os.Args[slices.Index(os.Args, "-listen")+1])
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -51,7 +50,8 @@ func playServer() {
 }
 
 func TestStartServer(t *testing.T) {
-	s, err := StartServer(context.Background(), os.Args[0], []string{"LOADTEST_PLAY=server"}, "-more")
+	s, err := StartServer(t.Context(), ServerOptions{
+		Exe: os.Args[0], Env: []string{"LOADTEST_PLAY=server"}, Args: []string{"-more"}, Config: "limits: {}\n"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,12 +63,19 @@ func TestStartServer(t *testing.T) {
 	defer resp.Body.Close()
 	var b strings.Builder
 	resp.Write(&b)
-	want := fmt.Sprintf("[serve -home %s -listen 127.0.0.1:0 -more] %s", filepath.Join(s.dir, "home"), s.Token)
+	want := fmt.Sprintf("[serve -home %s -listen %s -more] %s", filepath.Join(s.dir, "home"), s.URL.Host, s.Token)
 	if !strings.Contains(b.String(), want) {
 		t.Errorf("got %s, want %s", b.String(), want)
 	}
 	if _, err := os.Stat(s.dir); err != nil {
 		t.Errorf("home: %v", err)
+	}
+	config, err := os.ReadFile(filepath.Join(s.dir, "home", "carillon.yaml"))
+	if err != nil || string(config) != "limits: {}\n" {
+		t.Errorf("got %q, %v for the configuration, want what was asked for", config, err)
+	}
+	for _, killed := range []bool{true, false} {
+		checkRestart(t, s, killed)
 	}
 	begin := time.Now()
 	if err := s.Stop(); err != nil {
@@ -85,13 +92,30 @@ func TestStartServer(t *testing.T) {
 	}
 }
 
+// checkRestart restarts s: another process, the same address and home.
+func checkRestart(t *testing.T, s *Server, killed bool) {
+	t.Helper()
+	pid, address := s.PID, s.URL.String()
+	if err := s.Restart(t.Context(), killed); err != nil {
+		t.Fatalf("restarting, killed %v: %v", killed, err)
+	}
+	resp, err := http.Get(address)
+	if err != nil {
+		t.Fatalf("restarted, killed %v: %v", killed, err)
+	}
+	resp.Body.Close()
+	if s.PID == pid || s.URL.String() != address {
+		t.Errorf("got process %d at %s after a restart of %d at %s, want another one there", s.PID, s.URL, pid, address)
+	}
+}
+
 func TestStartServerThatEnds(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	_, err := StartServer(context.Background(), os.Args[0], []string{"LOADTEST_PLAY=broken"})
+	_, err := StartServer(t.Context(), ServerOptions{Exe: os.Args[0], Env: []string{"LOADTEST_PLAY=broken"}})
 	if err == nil || !strings.Contains(err.Error(), "carillon.yaml:3: no such key") || strings.Contains(err.Error(), "token=abc") {
 		t.Errorf("got %v, want the process's own words without the token", err)
 	}
-	if _, err := StartServer(context.Background(), "/nonexistent", nil); err == nil {
+	if _, err := StartServer(t.Context(), ServerOptions{Exe: "/nonexistent"}); err == nil {
 		t.Error("got a server of no program")
 	}
 	if left, _ := os.ReadDir(os.TempDir()); len(left) > 0 {

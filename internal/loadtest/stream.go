@@ -1,6 +1,8 @@
 package loadtest
 
 import (
+	"errors"
+
 	"carillon/internal/sse"
 )
 
@@ -19,6 +21,7 @@ const (
 // is on the tape (own == nil) it needs no memory but this.
 type stream struct {
 	tracker
+	feed    *feed
 	pos     uint64 // on the tape: what it has received
 	nextRec uint64 // number of the tape's first frame that it has not received
 	own     *parser
@@ -30,7 +33,12 @@ type stream struct {
 	leaves  uint8 // times it left the tape without having matched a frame on it
 	tries   uint8 // failed attempts to open since it was last open
 	once    bool  // it has been open before
+	reads   uint8 // of the descriptor, modulo 256
 	dialAt  int64 // run time in ns
+
+	cut       cut   // how the connection is to be killed, if it is
+	left      int32 // bytes that it still reads before that
+	stalledTo int64 // run time until which it is not read; 0 if it is
 }
 
 // maxLeaves is how often a stream may leave the tape without use. One whose
@@ -54,8 +62,8 @@ func (p *parser) frame(f sse.Frame) {
 	case sse.Comment:
 		p.w.comment = append(p.w.comment[:0], f.Data[:min(len(f.Data), 200)]...)
 	case sse.Message, sse.Moved:
-		p.key, p.framed = p.w.tape.key(f), true
-		rec := p.w.tape.known(p.key, f).rec
+		p.key, p.framed = p.s.feed.tape.key(f), true
+		rec := p.s.feed.tape.known(p.key, f).rec
 		p.w.note(p.s, &rec, p.now)
 	}
 }
@@ -64,6 +72,10 @@ func (p *parser) frame(f sse.Frame) {
 func (w *worker) begin(s *stream) {
 	s.phase = phaseHead
 	s.own = w.newParser(s)
+	s.cut = cutNot
+	if m := w.mischief; m != nil && m.KillEvery > 0 && !w.run.quiet.Load() && m.IntN(earlyCuts) == 0 {
+		m.mark(s, earlyCut)
+	}
 }
 
 // end forgets the connection's state. What was unterminated is discarded, as
@@ -99,14 +111,21 @@ func (w *worker) drop(s *stream) {
 // only lent. After an error the connection is of no use.
 func (w *worker) input(s *stream, p []byte, now int64) error {
 	w.bytes += int64(len(p))
+	var cut error
+	if s.cut != cutNot {
+		p, cut = w.cutShort(s, p)
+	}
 	if s.phase == phaseHead {
 		var err error
 		if p, err = w.takeHead(s, p); err != nil || s.phase == phaseHead {
-			return err
+			return errors.Join(err, cut)
 		}
 	}
 	if s.body == nil {
-		return w.feed(s, p, now)
+		if err := w.feed(s, p, now); err != nil {
+			return err
+		}
+		return cut
 	}
 	for len(p) > 0 {
 		payload, rest, err := s.body.next(p)
@@ -118,7 +137,7 @@ func (w *worker) input(s *stream, p []byte, now int64) error {
 		}
 		p = rest
 	}
-	return nil
+	return cut
 }
 
 // takeHead returns the body bytes behind the response head once it is whole.
@@ -140,8 +159,9 @@ func (w *worker) takeHead(s *stream, p []byte) ([]byte, error) {
 
 // feed takes payload bytes of s.
 func (w *worker) feed(s *stream, p []byte, now int64) error {
+	t := s.feed.tape
 	for len(p) > 0 && s.own == nil {
-		rest, walled := w.tape.from(s.pos)
+		rest, walled := t.from(s.pos)
 		n, same := match(p, rest)
 		switch {
 		case !same || n == 0 && walled:
@@ -149,11 +169,11 @@ func (w *worker) feed(s *stream, p []byte, now int64) error {
 				return err
 			}
 		case n == 0:
-			if w.tape.full() {
-				w.slide(now)
+			if t.full() {
+				w.slide(s.feed, now)
 				continue
 			}
-			if err := w.tape.append(p); err != nil {
+			if err := t.append(p); err != nil {
 				return err
 			}
 			w.advance(s, len(p), now)
@@ -179,7 +199,7 @@ func (w *worker) feedOwn(s *stream, p []byte, now int64) error {
 		return err
 	}
 	if s.own.framed && !s.own.reader.Pending() && s.leaves < maxLeaves {
-		s.pos, s.nextRec = w.tape.join(s.own.key)
+		s.pos, s.nextRec = s.feed.tape.join(s.own.key)
 		w.drop(s)
 	}
 	return nil
@@ -191,7 +211,7 @@ func (w *worker) leave(s *stream, now int64) error {
 	s.own = w.newParser(s)
 	s.own.now = now
 	s.leaves++
-	_, err := s.own.reader.Write(w.tape.partial(s.pos, s.nextRec))
+	_, err := s.own.reader.Write(s.feed.tape.partial(s.pos, s.nextRec))
 	s.own.framed = false
 	return err
 }
@@ -201,7 +221,7 @@ func (w *worker) leave(s *stream, now int64) error {
 func (w *worker) advance(s *stream, n int, now int64) bool {
 	s.pos += uint64(n)
 	begin := s.nextRec
-	recs := w.tape.recs[s.nextRec-w.tape.recBase:]
+	recs := s.feed.tape.recs[s.nextRec-s.feed.tape.recBase:]
 	for i := range recs {
 		if recs[i].end > s.pos {
 			break
@@ -212,22 +232,23 @@ func (w *worker) advance(s *stream, n int, now int64) bool {
 	return s.nextRec > begin
 }
 
-// slide makes room on the tape. Streams that have not come as far as its new
-// begin leave it.
-func (w *worker) slide(now int64) {
-	to := w.tape.slideTo()
-	if to == w.tape.base {
-		w.tape.wall()
-		to = w.tape.head()
+// slide makes room on a feed's tape. Streams that have not come as far as its
+// new begin leave it.
+func (w *worker) slide(f *feed, now int64) {
+	t := f.tape
+	to := t.slideTo()
+	if to == t.base {
+		t.wall()
+		to = t.head()
 	}
 	for i := range w.streams {
 		s := &w.streams[i]
-		if s.phase == phaseBody && s.own == nil && s.pos < to {
+		if s.feed == f && s.phase == phaseBody && s.own == nil && s.pos < to {
 			if err := w.leave(s, now); err != nil {
 				w.run.fail(err)
 			}
 			s.leaves--
 		}
 	}
-	w.tape.slide(to)
+	t.slide(to)
 }

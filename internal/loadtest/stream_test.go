@@ -133,7 +133,7 @@ func bench(t testing.TB, streams, keep int) *worker {
 	run := newTest(context.Background(), Options{Target: target, Streams: streams, Workers: 1})
 	t.Cleanup(func() { run.cancel(nil) })
 	w := run.workers[0]
-	w.tape = newTape("r", -1, keep)
+	w.feeds[0].tape = newTape("r", -1, keep)
 	return w
 }
 
@@ -195,9 +195,9 @@ func checkSeed(t *testing.T, seed uint64) {
 		marks += sc.marks
 	}
 	w := bench(t, len(scripts), 4000)
-	w.tape.size = m.size
+	w.feeds[0].tape.size = m.size
 	play(t, r, w, scripts)
-	w.finish(m.last)
+	w.finish(m.last, w.feeds[0].tape.order)
 	if w.faults != want || w.delivered != marks {
 		t.Errorf("seed %d: got %+v of %d events, want %+v of %d", seed, w.faults, w.delivered, want, marks)
 	}
@@ -247,9 +247,9 @@ func TestOneChangedByteIsFound(t *testing.T) {
 	for _, change := range [][2]string{{`"n":30,`, `"n":31,`}, {`"n":30,`, `"n":"0,`}, {`"run":"r","n":30,`, `"run":"s","n":30,`}, {"data: {", "dada: {"}, {"xxxxx\"", "xxyxx\""}, {"x\"", "\""}} {
 		bad := strings.Replace(good.conns[0], change[0], change[1], 1)
 		w := bench(t, 3, 1<<20)
-		w.tape.size = m.size
+		w.feeds[0].tape.size = m.size
 		play(t, m.Rand, w, []script{good, {conns: []string{bad}}, good})
-		w.finish(m.last)
+		w.finish(m.last, w.feeds[0].tape.order)
 		if w.faults.total() == 0 || w.faultyStreams() != 1 || len(w.examples)+int(w.faults.Lost) == 0 {
 			t.Errorf("%q for %q: got %+v in %d streams, want a fault in one", change[1], change[0], w.faults, w.faultyStreams())
 		}

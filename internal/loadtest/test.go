@@ -29,6 +29,11 @@ type test struct {
 	last      atomic.Int64  // number of the last event, once it is known
 	intervals chan interval // closed by collect's caller once the workers have finished
 
+	quiet    atomic.Bool  // there is no chaos now
+	restarts atomic.Int64 // of the server
+	// condition is that of the present round, if there are rounds.
+	condition atomic.Int32
+
 	spans atomic.Pointer[[]span] // published more than once
 	mu    sync.Mutex
 	cause error // of the last broken connection; guarded by mu
@@ -42,10 +47,11 @@ func newTest(ctx context.Context, o Options) *test {
 		rand.Read(id[:])
 		t.runID = hex.EncodeToString(id[:])
 	}
+	t.quiet.Store(true)
 	first := 0
 	for i := range o.Workers {
 		n := (o.Streams - first) / (o.Workers - i)
-		t.workers = append(t.workers, newWorker(t, n))
+		t.workers = append(t.workers, newWorker(t, i, n))
 		first += n
 	}
 	return t
@@ -80,9 +86,11 @@ func (t *test) retry(s *stream, cause error) bool {
 	if t.ctx.Err() != nil {
 		return false
 	}
-	t.mu.Lock()
-	t.cause = cause
-	t.mu.Unlock()
+	if !errors.Is(cause, errCut) {
+		t.mu.Lock()
+		t.cause = cause
+		t.mu.Unlock()
+	}
 	var r *refusal
 	if errors.As(cause, &r) && r.final() {
 		t.fail(fmt.Errorf("opening stream: %w", cause))

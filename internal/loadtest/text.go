@@ -41,6 +41,9 @@ func (r *Report) Verdict() string {
 		return "ok: the streams were held"
 	case r.ListenOnly:
 		return "ok: every stream got every event once and in order from its first on"
+	case r.Announced > 0:
+		return fmt.Sprintf("ok: every stream got every event unaltered, once and in order, but for %s that it was told it would not get",
+			plural(r.Announced, "delivery"))
 	}
 	return "ok: every stream got every event unaltered, once and in order"
 }
@@ -56,6 +59,9 @@ func (r *Report) rows() [][2]string {
 		{"streams", fmt.Sprintf("%s opened in %s (%s); %s at the end, %s", count(r.Opened), seconds(r.OpenSeconds),
 			rate(per(float64(r.Opened), r.OpenSeconds)), count(r.OpenAtEnd), plural(r.Reconnects, "reconnect"))},
 	}
+	if len(r.Selections) > 0 {
+		rows = append(rows, [2]string{"selections", fmt.Sprintf("%q", r.Selections)})
+	}
 	if !r.ListenOnly && r.Rate > 0 {
 		text := fmt.Sprintf("%s of %d bytes of data, %s wanted, %s done; slowest request %s", plural(r.Published, "event"), r.Size,
 			rate(r.Rate), rate(per(float64(r.Published), r.PublishSeconds)), millis(r.SlowestPublishMs))
@@ -67,7 +73,15 @@ func (r *Report) rows() [][2]string {
 	rows = append(rows,
 		[2]string{"delivered", fmt.Sprintf("%s (%s), %sB (%sB/s); %s", plural(r.Delivered, "event"), rate(r.DeliveredPerSecond()),
 			amount(float64(r.Bytes)), amount(per(float64(r.Bytes), r.Seconds)), plural(r.Others, "other event"))},
-		[2]string{"faults", fmt.Sprintf("%s; %s, %s", r.faultText(), plural(r.Gaps, "gap frame"), plural(r.Resets, "reset frame"))})
+		[2]string{"faults", r.faultText()},
+		[2]string{"announced", fmt.Sprintf("%s, %s; %s missed that they stand for", plural(r.Gaps, "gap frame"), plural(r.Resets, "reset frame"),
+			plural(r.Announced, "delivery"))})
+	if s := r.Stalled; s != nil {
+		rows = append(rows, [2]string{"stalled", s.text()})
+	}
+	if c := r.Chaos; c != nil {
+		rows = append(rows, [2]string{"chaos", c.text()})
+	}
 	if l := r.Latency; l != nil {
 		rows = append(rows, [2]string{"latency", fmt.Sprintf("p50 %s, p90 %s, p99 %s, p99.9 %s, max %s",
 			millis(l.P50), millis(l.P90), millis(l.P99), millis(l.P999), millis(l.Max))})
@@ -84,6 +98,14 @@ func (r *Report) rows() [][2]string {
 		rows = append(rows, [2]string{"client", fmt.Sprintf("%s of CPU%s", seconds(r.Client.Seconds()), r.perDelivery(r.Client.Seconds()))})
 	}
 	return rows
+}
+
+// text tells the chaos in a line.
+func (c *ChaosReport) text() string {
+	return fmt.Sprintf("seed %d; %s (%s within a frame, %s before the stream began; %s by reset, the others by close), %s of %s, "+
+		"%s by SIGKILL and %d by SIGTERM, %s down", c.Seed, plural(c.Kills, "connection")+" killed", count(c.KillsInFrame), count(c.KillsInHead),
+		count(c.Aborted), plural(c.Stalls, "stall"), seconds(c.StallSeconds/float64(max(c.Stalls, 1)))+" on average",
+		plural(c.RestartsKill, "restart"), c.RestartsTerm, seconds(c.DownSeconds))
 }
 
 // DeliveredPerSecond is the rate from the first event's time to the last delivery.

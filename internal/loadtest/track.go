@@ -16,6 +16,7 @@ type tracker struct {
 	epoch   int32
 	lastID  string
 	faulty  bool
+	gaps    []gap // announced so far; nil in most streams
 }
 
 // maxSpans bounds what a tracker remembers of a very broken stream; further
@@ -24,6 +25,7 @@ const maxSpans = 1024
 
 // faults counts what went wrong.
 type faults struct {
+	// Lost counts what never came and was not announced as missing.
 	Lost       int64 `json:"lost"`
 	Repeated   int64 `json:"repeated"`
 	Disordered int64 `json:"disordered"`
@@ -31,6 +33,9 @@ type faults struct {
 	// PublishedTwice counts deliveries of events that the publisher sent again, as
 	// the server had not answered. They are no fault.
 	PublishedTwice int64 `json:"published_twice"`
+	// Announced counts deliveries that never came and that a gap or reset
+	// frame on their stream stands for. They are no fault.
+	Announced int64 `json:"announced"`
 }
 
 func (f faults) total() int64 { return f.Lost + f.Repeated + f.Disordered + f.Altered }
@@ -41,6 +46,7 @@ func (f *faults) add(g faults) {
 	f.Disordered += g.Disordered
 	f.Altered += g.Altered
 	f.PublishedTwice += g.PublishedTwice
+	f.Announced += g.Announced
 }
 
 // expected takes an event with a number and an id if it is just the one to
@@ -69,6 +75,9 @@ func (k *tracker) mark(r *record, f *faults, retried []span) (fault string) {
 			f.Lost += r.n - k.next
 		}
 		k.next = r.n + 1
+		if len(k.gaps) > 0 { // settle tells whether all was announced
+			return k.id(r, f, false)
+		}
 		fault = "passes some over"
 		k.id(r, f, false)
 	case k.found(r.n):

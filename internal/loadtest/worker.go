@@ -1,8 +1,10 @@
 package loadtest
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -21,18 +23,19 @@ func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, maxLate
 // owned by one goroutine, or guarded by the caller, but for live.
 type worker struct {
 	// Static after construction.
-	run     *test
-	target  *url.URL
-	request []byte // head of the request, but for Last-Event-ID and the empty line
+	run    *test
+	target *url.URL
+	feeds  []*feed
 
-	streams []stream
-	waiting []int32 // streams to be opened, by the time when
-	tape    *tape
-	parsers []*parser // free ones
-	hist    *hdrhistogram.Histogram
-	second  int64  // of the run, that hist belongs to
-	comment []byte // the last one outside the tape: a server's explanation, perhaps
-	counted int64  // run time at which pending was counted
+	streams   []stream
+	waiting   []int32   // streams to be opened, by the time when
+	parsers   []*parser // free ones
+	hist      *hdrhistogram.Histogram
+	second    int64     // of the run, that hist belongs to
+	condition int32     // of the test, the same
+	comment   []byte    // the last one outside the tape: a server's explanation, perhaps
+	counted   int64     // run time at which pending was counted
+	mischief  *mischief // nil without chaos
 
 	// Counted here, shown in live by flush.
 	delivered, others, bytes int64
@@ -44,38 +47,62 @@ type worker struct {
 	live live
 }
 
+// feed is what streams with the same selection share.
+type feed struct {
+	request []byte // head of the request, but for Last-Event-ID and the empty line
+	tape    *tape
+}
+
 // live is a worker's figures for other goroutines.
 type live struct {
 	delivered, others, bytes, faults, gaps, resets, reconnects, open, ever atomic.Int64
 	pending                                                                atomic.Int64 // streams that lack the last event
+	pendingOf                                                              atomic.Int64 // the number of that event
 	lastAt                                                                 atomic.Int64 // run time of the last delivery, ns
 	_                                                                      [64]byte     // own cache line
 }
 
 // interval is the latencies of one second of the run.
 type interval struct {
-	second int64
-	hist   *hdrhistogram.Histogram
+	second    int64
+	condition int32
+	hist      *hdrhistogram.Histogram
 }
 
-func newWorker(t *test, n int) *worker {
-	w := &worker{run: t, target: t.target, request: requestHead(t.target, t.o.Token, t.o.Header)}
+func newWorker(t *test, number, n int) *worker {
+	w := &worker{run: t, target: t.target}
 	size := t.o.Size
 	if t.o.ListenOnly {
 		size = -1
 	}
-	w.tape = newTape(t.runID, size, tapeKeep)
+	for _, u := range t.targets() {
+		w.feeds = append(w.feeds, &feed{requestHead(u, t.o.Token, t.o.Header), newTape(t.runID, size, tapeKeep)})
+	}
 	w.hist = newHistogram()
+	w.mischief = newMischief(t.o.Chaos, number)
 	w.live.pending.Store(int64(n))
 	w.streams = make([]stream, n)
 	for i := range w.streams {
-		w.streams[i] = stream{index: int32(i), fd: -1}
+		w.streams[i] = stream{index: int32(i), fd: -1, feed: w.feeds[i%len(w.feeds)]}
 		if !t.o.ListenOnly {
 			w.streams[i].next = 1
 		}
 		w.waiting = append(w.waiting, int32(i))
 	}
 	return w
+}
+
+// targets returns the address for each selection.
+func (t *test) targets() (all []*url.URL) {
+	for _, selection := range t.o.Selections {
+		u := *t.target
+		u.RawQuery = strings.Trim(u.RawQuery+"&"+selection, "&")
+		all = append(all, &u)
+	}
+	if len(all) == 0 {
+		all = []*url.URL{t.target}
+	}
+	return all
 }
 
 // tapeKeep is how far behind the newest bytes a stream may be and still be
@@ -102,6 +129,9 @@ func (w *worker) closed(s *stream, cause error, now int64) {
 	} else {
 		w.run.gate.done()
 		s.tries++
+	}
+	if errors.Is(cause, errCut) {
+		w.killed(s)
 	}
 	w.end(s)
 	s.phase = phaseClosed
@@ -139,10 +169,10 @@ func (w *worker) note(s *stream, r *record, now int64) {
 		}
 	case r.kind == kindGap:
 		w.gaps++
-		fault = s.id(r, &w.faults, false)
+		fault = s.announce(r, &w.faults)
 	case r.kind == kindReset:
 		w.resets++
-		fault = s.id(r, &w.faults, false)
+		fault = s.announce(r, &w.faults)
 	default:
 		if r.kind != kindMoved {
 			w.others++
@@ -172,9 +202,9 @@ func (w *worker) flush(now int64) {
 	l.reconnects.Store(w.reconnects)
 	l.open.Store(w.open)
 	l.ever.Store(w.ever)
-	if second := now / int64(time.Second); second != w.second {
+	if second, condition := now/int64(time.Second), w.run.condition.Load(); second != w.second || condition != w.condition {
 		w.handOver()
-		w.second = second
+		w.second, w.condition = second, condition
 	}
 	if last := w.run.last.Load(); last > 0 && now-w.counted > int64(10*time.Millisecond) {
 		w.counted = now
@@ -185,24 +215,29 @@ func (w *worker) flush(now int64) {
 			}
 		}
 		l.pending.Store(pending)
+		l.pendingOf.Store(last)
 	}
 }
 
 // handOver gives the second's latencies to the collector.
 func (w *worker) handOver() {
 	if w.hist.TotalCount() > 0 {
-		w.run.intervals <- interval{w.second, w.hist}
+		w.run.intervals <- interval{w.second, w.condition, w.hist}
 		w.hist = newHistogram()
 	}
 }
 
 // finish adds up what never came, once no more input comes. last is the
-// number of the last event published, 0 if unknown.
-func (w *worker) finish(last int64) {
+// number of the last event published, 0 if unknown; o is what all workers know.
+func (w *worker) finish(last int64, o order) {
 	w.handOver()
 	for i := range w.streams {
-		lost := w.streams[i].lost(last)
+		lost, announced := w.streams[i].settle(last, o)
 		w.faults.Lost += lost
+		w.faults.Announced += announced
+		if lost > 0 && len(w.examples) < maxExamples {
+			w.examples = append(w.examples, w.streams[i].lossText(last, o))
+		}
 		w.streams[i].faulty = w.streams[i].faulty || lost > 0
 	}
 }

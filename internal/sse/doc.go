@@ -12,6 +12,9 @@
 // makes no difference. It never blocks, keeps a bounded amount of memory, and
 // does not allocate once its buffers have grown to the frames in use.
 //
+// A [Continuity] checks what a Reader reports: that nothing came twice or out
+// of order, and how far the stream is whole.
+//
 // Ids of the form <epoch>-<sequence> name a place in a journal: [ParseID] and
 // [AppendSeqID].
 package sse

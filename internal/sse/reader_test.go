@@ -152,11 +152,11 @@ func TestReaderIsBounded(t *testing.T) {
 
 // A stream of lone CRs must not search for an LF again and again.
 func TestReaderLoneCRIsLinear(t *testing.T) {
-	in := bytes.Repeat([]byte{'\r'}, 8<<20)
+	in := bytes.Repeat([]byte{'\r'}, 1<<20)
 	begin := time.Now()
 	read(t, 0, in)
 	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("got %v for 8 MiB of CR, want well under 5 s", took)
+		t.Errorf("got %v for 1 MiB of CR, want well under 5 s", took)
 	}
 }
 

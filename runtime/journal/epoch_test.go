@@ -28,8 +28,11 @@ func TestRetention(t *testing.T) {
 	if got := readAll(t, j, 0); got[0].Seq != first || got[len(got)-1].Seq != last {
 		t.Errorf("got events %d to %d, want %d to %d", got[0].Seq, got[len(got)-1].Seq, first, last)
 	}
-	if after, err := j.SeqAt(ctx, start); err != nil || after != first-1 {
-		t.Errorf("got %d, %v, want %d: the oldest that is left", after, err, first-1)
+	if after, err := j.SeqAt(ctx, start); err != nil || after != 0 {
+		t.Errorf("got %d, %v, want 0: some of what happened since then is removed", after, err)
+	}
+	if after, err := j.SeqAt(ctx, event(int(first)).Time); err != nil || after != first {
+		t.Errorf("got %d, %v, want %d: all of what happened since then is left", after, err, first)
 	}
 	if err := j.SetRetention(ctx, 200*time.Millisecond, 0); err != nil {
 		t.Fatal(err)
@@ -46,6 +49,20 @@ func TestRetention(t *testing.T) {
 	}
 	if got := mustAppend(t, j, event(1)); got != 4001 {
 		t.Errorf("got %d, want 4001", got)
+	}
+}
+
+func TestARetentionThatCannotBeChangedStays(t *testing.T) {
+	j := open(t, Options{MaxBytes: 100_000})
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := j.SetRetention(ctx, time.Hour, 50_000); err == nil {
+		t.Error("changing it with a context that has ended: got no error")
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.options.MaxAge != 0 || j.options.MaxBytes != 100_000 {
+		t.Errorf("got %v and %d, want those before", j.options.MaxAge, j.options.MaxBytes)
 	}
 }
 
@@ -127,5 +144,25 @@ func TestTheHeadIsNotedWhileOpen(t *testing.T) {
 	}
 	if m, err := readMark(j.dir); err != nil || (m != mark{Boot: bootID(), Head: 11, Clean: true}) {
 		t.Errorf("got %+v, %v, want a clean end at 11", m, err)
+	}
+}
+
+func TestALostFolderTakesNothing(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "data")
+	j := open(t, Options{Dir: dir})
+	mustAppend(t, j, event(1))
+	if err := j.Err(); err != nil {
+		t.Fatalf("got %v of a sound journal", err)
+	}
+	if err := os.Rename(dir, dir+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the journal notices", func() bool { return j.Err() != nil })
+	if _, err := appendWait(t, j, event(2)); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "removed or replaced") {
+		t.Errorf("got %v, want an error that says what happened to the folder", err)
+	}
+	if err := os.Rename(dir+".gone", dir); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -56,6 +56,7 @@ type Journal struct {
 	eng      *engine          // nil while the server is down
 	down     error            // why eng is nil
 	refused  error            // why Append fails, until Recover
+	lost     error            // why Append fails for good: the folder is gone
 	queue    []*entry         // appended, not yet taken by run
 	used     int              // events queued, under way, or kept for a Tail
 	usedSize int              // their JSON, in bytes
@@ -181,21 +182,28 @@ func (e *engine) lastStored(ctx context.Context, state jetstream.StreamState) (u
 // epoch mean other events.
 func (j *Journal) Epoch() string { return j.epoch }
 
-// SetRetention changes what the journal keeps, at once; see Options.
+// SetRetention changes what the journal keeps, at once; see Options. After an
+// error it keeps what it kept before.
 func (j *Journal) SetRetention(ctx context.Context, maxAge time.Duration, maxBytes int64) error {
 	j.mu.Lock()
-	j.options.MaxAge, j.options.MaxBytes = maxAge, maxBytes
+	former := j.options
+	j.options.MaxAge, j.options.MaxBytes = maxAge, maxBytes // also for an engine that starts meanwhile
 	o := j.options
 	j.mu.Unlock()
 	eng, err := j.engine()
-	if err != nil {
-		return err // the next engine is started with the new options
+	if err == nil {
+		_, err = eng.js.UpdateStream(ctx, streamConfig(o, map[string]string{epochKey: j.epoch}))
 	}
-	if _, err := eng.js.UpdateStream(ctx, streamConfig(o, map[string]string{epochKey: j.epoch})); err != nil {
+	if err != nil {
+		j.mu.Lock()
+		j.options = former
+		j.mu.Unlock()
 		return fmt.Errorf("changing the journal's retention: %w", err)
 	}
-	_, err = j.refreshBounds(ctx, 0)
-	return err
+	if _, err = j.refreshBounds(ctx, 0); err != nil {
+		j.log.Debug("journal: asking for the first sequence", "error", err) // Bounds asks again
+	}
+	return nil
 }
 
 // engine returns the running engine.
@@ -216,7 +224,7 @@ const boundsAge = time.Second
 
 // Bounds returns the sequences of the first and the last event that the
 // journal holds; first is last+1 when it holds none. The first may be a second
-// old, as retention moves it.
+// old, as retention moves it, but is never older than what a Read has shown.
 func (j *Journal) Bounds() (first, last uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

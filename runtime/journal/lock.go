@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -24,12 +25,28 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is in use by %s: stop that one first, or choose another home folder", e.Dir, holder)
 }
 
+const lockName = "LOCK"
+
+// sameFile reports whether name is the open file f. Errors but that there is no
+// such file are not evidence.
+func sameFile(f *os.File, name string) bool {
+	open, err := f.Stat()
+	if err != nil {
+		return true
+	}
+	now, err := os.Stat(name)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	return os.SameFile(open, now)
+}
+
 var errLocked = errors.New("locked")
 
 // lockDir takes the folder for this process. The system lets the lock go when
 // the file is closed, thus also when the process is killed; the file stays.
 func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}

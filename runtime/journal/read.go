@@ -221,12 +221,13 @@ func (j *Journal) readOnce(ctx context.Context, r *reading, fn func(*runtime.Eve
 	if err != nil {
 		return err
 	}
-	last, stopped := r.after, false
+	whole := r.subjects == "" && !r.lastPerEvery
+	before, stopped := r.after, false
 	err = eng.read(ctx, r, func(seq uint64, subject string, payload []byte) bool {
-		if seq != last+1 {
-			j.leftOut(ctx, r)
+		if whole && seq != before+1 {
+			j.forgetBounds()
 		}
-		last = seq
+		before = seq
 		ev, err := parseEvent(seq, subject, payload)
 		if err != nil {
 			j.log.Error("journal: passing over an unreadable event", "seq", seq, "error", err)
@@ -235,22 +236,18 @@ func (j *Journal) readOnce(ctx context.Context, r *reading, fn func(*runtime.Eve
 		stopped = !fn(ev)
 		return !stopped
 	})
-	if err == nil && !stopped && last < r.upTo {
-		j.leftOut(ctx, r)
+	if whole && !stopped && r.after < r.upTo {
+		j.forgetBounds()
 	}
 	return err
 }
 
-// leftOut makes Bounds tell the truth of this moment: events that were to be
-// read are not there, and whoever reads will want to know whether retention
-// took them.
-func (j *Journal) leftOut(ctx context.Context, r *reading) {
-	if r.lastPerEvery {
-		return
-	}
-	if _, err := j.refreshBounds(ctx, 0); err != nil {
-		j.log.Debug("journal: asking for the first sequence", "error", err)
-	}
+// forgetBounds lets the next Bounds look anew. Whoever reads and finds events
+// missing asks Bounds whether retention took them: it must know of that.
+func (j *Journal) forgetBounds() {
+	j.bounds.Lock()
+	defer j.bounds.Unlock()
+	j.bounds.at = time.Time{}
 }
 
 // Last calls fn with the last state_changed event of each entity that the
@@ -266,8 +263,10 @@ func (j *Journal) Last(ctx context.Context, fn func(*runtime.Event)) error {
 }
 
 // SeqAt returns the sequence before the first event that happened at t or
-// later: the journal's last one when there is none. It searches by halves, so
-// events whose times are out of order, after a step of the clock, may mislead it.
+// later: the journal's last one when there is none, and 0 when that event is
+// the first that retention left, as removed ones may have happened since t, too.
+// It searches by halves, so events whose times are out of order, after a step of
+// the clock, may mislead it.
 func (j *Journal) SeqAt(ctx context.Context, t time.Time) (after uint64, err error) {
 	eng, err := j.engine()
 	if err != nil {
@@ -294,6 +293,9 @@ func (j *Journal) SeqAt(ctx context.Context, t time.Time) (after uint64, err err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("finding the events since %v: %w", t, err)
+	}
+	if n == 0 && first <= last {
+		return 0, nil
 	}
 	return first + uint64(n) - 1, nil
 }

@@ -1,13 +1,16 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 )
 
 const (
+	folderEvery  = time.Second      // between two looks at the folder and at late acknowledgements
 	startTimeout = 60 * time.Second // for the server to recover its files
 	retryFirst   = 500 * time.Millisecond
 	retryMost    = 10 * time.Second
@@ -16,7 +19,7 @@ const (
 // run sends what is queued and takes the acknowledgements, until Close.
 func (j *Journal) run() {
 	defer close(j.done)
-	tick := time.NewTicker(ackTimeout / 4)
+	tick := time.NewTicker(folderEvery)
 	defer tick.Stop()
 	for {
 		if j.w.blocked != nil {
@@ -37,6 +40,7 @@ func (j *Journal) run() {
 			j.fail(reason)
 		case <-tick.C:
 			j.checkAcks()
+			j.checkFolder()
 		case <-j.quit:
 			j.drain()
 			return
@@ -185,9 +189,34 @@ func (j *Journal) Recover() {
 	j.refused = nil
 }
 
-// refusal returns the error of the append that failed, until Recover.
+// refusal returns why nothing may be stored: the folder is lost, or an append
+// failed and Recover has not been called.
 func (j *Journal) refusal() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.refused
+	return cmp.Or(j.lost, j.refused)
+}
+
+// checkFolder looks whether the folder is still the one that was opened. What
+// is stored after it was removed or replaced would be gone at the next start, so
+// nothing is, for as long as the journal is open.
+func (j *Journal) checkFolder() {
+	j.mu.Lock()
+	lost := j.lost
+	j.mu.Unlock()
+	if lost != nil || sameFile(j.lock, filepath.Join(j.dir, lockName)) {
+		return
+	}
+	lost = fmt.Errorf("%w: its folder %s was removed or replaced while it was open; start again", ErrUnavailable, j.dir)
+	j.log.Error("journal: nothing is stored any longer", "error", lost)
+	j.mu.Lock()
+	j.lost = lost
+	j.mu.Unlock()
+}
+
+// Err returns why the journal can store nothing for now; nil if it can.
+func (j *Journal) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return cmp.Or(j.lost, j.down)
 }

@@ -1,0 +1,245 @@
+package httpd
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"slices"
+
+	"github.com/valyala/fasthttp"
+
+	"carillon/httpd/broadcast"
+	"carillon/internal/sse"
+	"carillon/runtime"
+)
+
+// streamInfo is one stream as /api/streams tells of it.
+type streamInfo struct {
+	ID         string     `json:"id"`
+	Credential string     `json:"credential"` // "administrator", or "jwt:" and the subject
+	Remote     string     `json:"remote"`
+	Since      string     `json:"since"`
+	Selection  selections `json:"selection"`
+	Format     string     `json:"format"`
+	Slow       string     `json:"slow"`
+	Gaps       string     `json:"gaps"`
+	Leave      bool       `json:"leave"`
+	Position   string     `json:"position"` // the id up to which it has everything
+	Lag        streamLag  `json:"lag"`
+	Bytes      uint64     `json:"bytes"`
+	Events     uint64     `json:"events"`
+	LastSent   string     `json:"last_sent"`
+	State      string     `json:"state"`
+}
+
+type streamLag struct {
+	Events uint64 `json:"events"`
+	Bytes  uint64 `json:"bytes"`
+	Kernel int    `json:"kernel_bytes"` // sent, and not acknowledged yet
+}
+
+// selections is a selection by the names of its parameters; what is not there
+// is everything.
+type selections struct {
+	Types    []string `json:"type,omitempty"`
+	Domains  []string `json:"domain,omitempty"`
+	Entities []string `json:"entity_id,omitempty"`
+}
+
+func (s *Server) describe(info broadcast.StreamInfo) streamInfo {
+	d := streamInfo{
+		ID: info.ID, Credential: info.Credential, Remote: info.Remote, Since: stamp(info.ConnectedAt),
+		Selection: selections(info.Selection), Format: info.Format, Slow: info.Slow.String(), Gaps: "event",
+		Position: sse.FormatID(s.Epoch, info.Position), Bytes: info.Bytes, Events: info.Events, LastSent: stamp(info.LastSent),
+		Lag: streamLag{info.LagEvents, info.LagBytes, info.KernelBytes}, State: "live",
+	}
+	if info.GapsAsData {
+		d.Gaps = "data"
+	}
+	_, d.Leave = s.leaving.Load(info.ID)
+	switch {
+	case info.Conflating:
+		d.State = "conflating"
+	case info.Replaying:
+		d.State = "replaying"
+	case info.Blocked:
+		d.State = "blocked"
+	}
+	return d
+}
+
+// owns reports whether the visitor may see, change and end the streams of a
+// credential: the administrator all of them, a subject its own.
+func (v visitor) owns(credential string) bool {
+	return v.admin || v.user != "" && credential == v.who()
+}
+
+// getStreams lists the open streams, the oldest first: all of them for the
+// administrator, its own for a subject.
+func (s *Server) getStreams(c *call) error {
+	list := []streamInfo{}
+	s.hub.Streams(func(info broadcast.StreamInfo) {
+		if c.owns(info.Credential) {
+			list = append(list, s.describe(info))
+		}
+	})
+	slices.SortFunc(list, func(a, b streamInfo) int { return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.ID, b.ID)) })
+	return writeJSON(c, list)
+}
+
+func (s *Server) getStream(c *call) error {
+	if _, err := s.find(c); err != nil {
+		return err
+	}
+	var found *streamInfo
+	s.hub.Streams(func(info broadcast.StreamInfo) {
+		if info.ID == c.rest {
+			d := s.describe(info)
+			found = &d
+		}
+	})
+	if found == nil {
+		return noStream()
+	}
+	return writeJSON(c, found)
+}
+
+// deleteStream ends a stream on a frame boundary. Its reader may come back.
+func (s *Server) deleteStream(c *call) error {
+	if _, err := s.find(c); err != nil {
+		return err
+	}
+	if err := s.hub.End(c.rest, broadcast.Ended); err != nil {
+		return streamError(err)
+	}
+	writeMessage(c.RequestCtx, "Stream ended.")
+	return nil
+}
+
+// find returns the stream that the path names, if it is the visitor's.
+func (s *Server) find(c *call) (broadcast.Identity, error) {
+	found, err := s.hub.Identify(c.rest)
+	if err != nil {
+		return found, streamError(err)
+	}
+	if !c.owns(found.Credential) {
+		s.refused("not_the_owner")
+		return found, refuse(fasthttp.StatusForbidden, "This stream was opened with another credential.")
+	}
+	return found, nil
+}
+
+func noStream() *refusal {
+	return refuse(fasthttp.StatusNotFound, "There is no such stream; GET /api/streams lists those that are open.")
+}
+
+// streamError maps what the hub says about a stream.
+func streamError(err error) error {
+	switch {
+	case errors.Is(err, broadcast.ErrNoStream):
+		return noStream()
+	case errors.Is(err, broadcast.ErrBusy), errors.Is(err, broadcast.ErrClosed):
+		return refuse(fasthttp.StatusServiceUnavailable, "%s", sentence(err)).with("Retry-After", "1")
+	}
+	return err
+}
+
+// fixed are the parameters that a stream keeps for its life.
+var fixed = []string{"format", "slow", "gaps", "max_age", "padding", "since"}
+
+// postStream gives a stream another selection at an exact sequence. The stream
+// brings, in this order: all of the old selection up to there; a leave message
+// for each entity that it does not select any more, if the stream or the request
+// says leave=1; the present state of each entity that it did not select before,
+// unless the request says snapshot=0; the id of that place; and all of the new
+// selection from there on.
+func (s *Server) postStream(c *call) error {
+	p, err := readParams(c)
+	if err != nil {
+		return err
+	}
+	for _, key := range fixed {
+		if p.first(key) != "" {
+			return malformed(key, "can't be changed while a stream is open")
+		}
+	}
+	q, err := p.query("", s.settings().MaxNames)
+	if err != nil {
+		return err
+	}
+	if !s.beginSnapshot() {
+		return s.later(tooManySnapshots)
+	}
+	defer func() { <-s.openings }()
+	change, err := s.reselect(c, q)
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, map[string]any{
+		"id": c.rest, "at": sse.FormatID(s.Epoch, change.at), "selection": selections(q.selection),
+		"entered": change.entered, "left": change.left,
+	})
+}
+
+// A change is what became of a stream's new selection.
+type change struct {
+	at            uint64
+	entered, left int
+}
+
+// reselect makes one change after the other, so that each begins with the
+// selection that the one before it left.
+func (s *Server) reselect(c *call, q query) (done change, err error) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	stream, err := s.find(c)
+	if err != nil {
+		return done, err
+	}
+	_, leave := s.leaving.Load(c.rest)
+	leave = q.leave == yes || leave && q.leave != no
+	f := s.format(stream.Format)
+	err = s.hub.Reselect(c.rest, q.selection, func() (own []byte, after uint64) {
+		states, cut := s.Runtime.Snapshot()
+		done.at = cut
+		for _, state := range states {
+			if leave && takesState(&stream.Selection, state) && !takesState(&q.selection, state) {
+				own = f.appendLeave(own, state.EntityID, cut, stream.GapsAsData)
+				done.left++
+			}
+		}
+		if !q.refrain {
+			own = f.appendStates(own, states, cut, func(state *runtime.State) bool {
+				enters := takesState(&q.selection, state) && !takesState(&stream.Selection, state)
+				if enters {
+					done.entered++
+				}
+				return enters
+			})
+		}
+		return sse.AppendID(own, sse.FormatID(s.Epoch, cut)), cut
+	})
+	if err != nil {
+		return done, streamError(err)
+	}
+	return done, nil
+}
+
+// appendLeave appends the message that an entity is not selected any more, and
+// before it the same as an unnamed one if the stream wants that.
+func (f *format) appendLeave(b []byte, entityID string, seq uint64, asData bool) []byte {
+	data, err := json.Marshal(map[string]string{"entity_id": entityID})
+	if err != nil {
+		return b
+	}
+	return f.appendTold(b, leaveEvent, seq, data, asData)
+}
+
+// appendTold appends a named message that the stream tells of itself, without an
+// id, as broadcast does for gaps.
+func (f *format) appendTold(b []byte, name string, seq uint64, data []byte, asData bool) []byte {
+	if asData {
+		b = sse.AppendEvent(b, "", "", f.told(nil, name, seq, data))
+	}
+	return sse.AppendEvent(b, "", name, data)
+}
