@@ -36,7 +36,6 @@ type resumeHome struct {
 	address string // host:port
 	epoch   string
 	head    uint64
-	pause   time.Duration // of the live streams' events; 0 while there are none
 }
 
 const resumeEntities = 1000

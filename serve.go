@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -68,9 +69,17 @@ type served struct {
 	config reloader
 }
 
+// gcPercent is half of Go's default: what runs all the time allocates next to
+// nothing, so collections are rare, and what opening a stream leaves behind
+// would otherwise weigh more than the stream.
+const gcPercent = 50
+
 // serveHome runs a home until ctx ends.
 func serveHome(ctx context.Context, dir, listen string, stdout, stderr io.Writer) error {
 	raiseDescriptorLimit()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	h, err := open(ctx, dir, listen, stderr)
 	if err != nil {
 		return err
