@@ -22,6 +22,10 @@ type manyStreams struct {
 }
 
 func openMany(tb testing.TB, n int, sel func(i int) Selection) *manyStreams {
+	return openRequests(tb, n, func(i int) Request { return Request{Selection: sel(i)} })
+}
+
+func openRequests(tb testing.TB, n int, request func(i int) Request) *manyStreams {
 	m := &manyStreams{body: make([]byte, 200)}
 	for i := range m.body {
 		m.body[i] = 'a' + byte(i%26)
@@ -50,7 +54,9 @@ func openMany(tb testing.TB, n int, sel func(i int) Selection) *manyStreams {
 		if err != nil {
 			tb.Fatal(err)
 		}
-		if _, err := hub.Attach(Request{Conn: far, Format: "flat", Selection: sel(i)}); err != nil {
+		r := request(i)
+		r.Conn, r.Format = far, "flat"
+		if _, err := hub.Attach(r); err != nil {
 			tb.Fatal(err)
 		}
 		m.ends = append(m.ends, near)
@@ -99,13 +105,15 @@ func TestNoAllocations(t *testing.T) {
 	if goruntime.GOOS != "linux" {
 		t.Skip("the portable pump may allocate")
 	}
-	for name, sel := range map[string]func(int) Selection{
-		"unfiltered": everything,
-		"filtered":   func(i int) Selection { return Selection{Domains: []string{"light"}, Types: []string{"s*"}} },
+	some := Selection{Domains: []string{"light"}, Types: []string{"s*"}}
+	for name, request := range map[string]func(int) Request{
+		"unfiltered": func(int) Request { return Request{} },
+		"filtered":   func(int) Request { return Request{Selection: some} },
+		"policies":   func(i int) Request { return Request{Slow: Policy(i % policies), GapsAsData: true} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			const streams = 100
-			m := openMany(t, streams, sel)
+			m := openRequests(t, streams, request)
 			m.readAll()
 			var ev Event
 			want := uint64(0)

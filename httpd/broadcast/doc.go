@@ -26,6 +26,14 @@
 // that lies ahead of the journal by one named "reset". A stream ends on a
 // frame boundary, unless its connection breaks or a deadline of Close cuts it.
 //
+// A stream that is too slow for what is in memory is treated by its Policy: it
+// reads the journal, or gets only what is not outdated and a gap that says how
+// much was left out, or is asked to come back. Each is told and counted.
+//
+// Reselect changes a selection at an exact sequence: the stream is held on its
+// old feed up to there, and goes on on the new one behind it. Nothing is
+// buffered for that but the caller's bytes, 64 MiB of them for all streams.
+//
 // Every BeatEvery each stream gets a frame that has only an id: the head at
 // that point. It stands on the tape after all events up to that head, so a
 // stream that has it lacks nothing before it.
@@ -34,21 +42,24 @@
 //
 // Publish never waits for a stream: it waits at most for the one send that
 // each pump has under way, and that only when the ring's tail moves. Attach
-// waits at most for a Publish under way. Streams that lag get turns of 4 ms,
+// and Reselect wait at most for a Publish under way and for such a send; both
+// wait, and Publish does, while Reselect calls its cut. Streams that lag get turns of 4 ms,
 // after which a pump looks for what is new. Config.Replay and Config.First run on
-// reader goroutines; OnClose runs on a pump and must return at once.
+// reader goroutines; OnClose runs on a pump and must return at once. Streams
+// and Drain wait for the pass that each pump has under way.
 //
 // # Memory
 //
 // A tape's ring and index are bounded by Config.TapeBytes (a frame of more
 // than a quarter of it makes the ring grow). A feed holds at most 1,024
 // references. A stream is one struct of about 200 bytes without goroutine,
-// channel, timer or buffer; while it is being written to in part it holds one
+// channel, timer or buffer; what only some need (a policy, a change of
+// selection) stands beside it. While it is being written to in part it holds one
 // frame's rest, and while it reads the journal one passage, which is shared, or
 // what it selected of some passages: in both cases up to some 256 KiB, or one
 // frame, if that is longer; if it stands still, one frame's rest. The shelf
 // holds Config.ReplayBytes, and nothing 10 s after the last stream caught up.
 // The kernel holds Config.SendBuffer for a stream. Connections that have no
 // file descriptor of their own (TLS), and all on systems without epoll, cost
-// two goroutines each.
+// two goroutines each, and up to 64 KiB while they read the journal.
 package broadcast

@@ -258,8 +258,7 @@ func (m *model) reselect(ps *plainStream) {
 		if m.rnd.IntN(4) == 0 {
 			return nil, c.after
 		}
-		own := sse.AppendEvent(nil, "", "changed", fmt.Append(nil, len(ps.sels)))
-		return appendPosition(own, testEpoch, c.after), c.after
+		return sse.AppendEvent(nil, "", "changed", fmt.Append(nil, len(ps.sels))), c.after
 	})
 	switch {
 	case err == nil:

@@ -55,11 +55,12 @@ func (t *idTable) remove(s *Stream) {
 }
 
 // Reselect gives a stream another selection at an exact sequence: it gets what
-// its present selection takes up to and including after, then own, then what
-// sel takes from after+1 on, nothing lost and nothing twice. It returns at
-// once; the stream follows as fast as its connection takes it.
+// its present selection takes up to and including after, then own and a frame
+// that has only the id of after, then what sel takes from after+1 on, nothing
+// lost and nothing twice. It returns at once; the stream follows as fast as its
+// connection takes it.
 //
-// cut returns own, whole frames that the hub keeps and never changes, and
+// cut returns own, whole frames of which the hub makes a copy, and
 // after, which must not lie below the hub's head, nor below that of a change of
 // the same stream which is still to come. It is called with Publish
 // and Attach held back, so it should be quick and must call nothing of the hub.
@@ -90,6 +91,7 @@ func (h *Hub) Reselect(id string, sel Selection, cut func() (own []byte, after u
 	if h.owned.Load()+int64(len(own)) > maxOwned {
 		return ErrBusy
 	}
+	own = appendPosition(own[:len(own):len(own)], h.cfg.Epoch, after)
 	f := ch.feed(sel, h.head.Load(), h.cfg.Now())
 	c := change{member: f.member(h.pumps, int(s.home)), after: after, own: own}
 	if !h.plan(s, p, c) {
@@ -146,7 +148,8 @@ func (h *Hub) change(s *Stream, x *extra) {
 	x.waiting.Add(-1)
 	old := s.member
 	old.take(s)
-	c.member.put(s)
+	s.member = c.member
+	s.member.put(s)
 	h.unused(old.feed)
 	s.pos = c.after
 	s.clear(joined | chunked)
@@ -163,11 +166,8 @@ func (h *Hub) release(x *extra) {
 	}
 }
 
-// put makes s one of the member's streams.
+// put makes s one of the streams of m, which is its member.
 func (m *member) put(s *Stream) {
-	if s.member != m { // a new stream has it already, and Reselect may look at it now
-		s.member = m
-	}
 	s.place = uint32(len(m.streams))
 	m.streams = append(m.streams, s)
 }
