@@ -261,7 +261,9 @@ func TestDeleteStream(t *testing.T) {
 	h.ask("DELETE", "/api/streams/"+stream.id(), "").want(t, "ending", 200, "Stream ended.")
 	stream.ends()
 	h.waitFor("the stream to be gone", func() bool { return h.ask("GET", "/api/stream/"+stream.id(), "").status == 404 })
-	h.ask("GET", "/metrics", "").want(t, "counted", 200, `carillon_stream_closed_total{reason="ended"} 1`)
+	h.waitFor("the end to be counted", func() bool {
+		return strings.Contains(h.ask("GET", "/metrics", "").body, `carillon_stream_closed_total{reason="ended"} 1`)
+	})
 	seq := h.fire("after", "{}")
 	for f := other.message(); f.id != id(seq); f = other.message() {
 		if f.id != id(1) {
