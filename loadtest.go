@@ -116,7 +116,7 @@ func (c *loadtestFlags) define(fs *flag.FlagSet) {
 	})
 	fs.IntVar(&o.PID, "pid", 0, "the server's `process`, to measure its CPU and memory")
 	fs.DurationVar(&o.Drain, "drain", 15*time.Second, "how long to wait for the last events; 1m with -chaos")
-	fs.DurationVar(&o.Settle, "settle", time.Second, "how long to let memory settle before it is measured")
+	fs.DurationVar(&o.Settle, "settle", 3*time.Second, "how long to let memory settle before it is measured")
 	fs.DurationVar(&o.OpenTimeout, "open-timeout", time.Minute, "how long opening the streams may take")
 	fs.DurationVar(&o.Tick, "tick", 5*time.Millisecond, "collect events for this long for one request")
 	fs.BoolVar(&c.reconnect, "reconnect", true, "open broken streams again, with Last-Event-ID")

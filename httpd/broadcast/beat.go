@@ -2,6 +2,7 @@ package broadcast
 
 import (
 	"context"
+	goruntime "runtime"
 	"time"
 
 	"carillon/internal/sse"
@@ -20,6 +21,22 @@ func (h *Hub) ticks(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// collectAfter is how many openings leave enough garbage, about a kilobyte
+// each, to be worth a collection.
+const collectAfter = 1000
+
+// collect frees what a rush of openings left behind, once a second went by
+// without one. The hot path allocates nothing, so the collector would not run by
+// itself for minutes. It is called with mu held, once a second.
+func (h *Hub) collect() {
+	opened := h.met.opened.Get()
+	if opened == h.openings && opened-h.collected >= collectAfter {
+		h.collected = opened
+		go goruntime.GC()
+	}
+	h.openings = opened
 }
 
 // tickEvery returns a small part of the shortest period, at most 250 ms.
@@ -49,6 +66,7 @@ func (h *Hub) tick(slack time.Duration) {
 		}
 		h.readers.forget()
 		h.retire(now)
+		h.collect()
 	}
 	h.reap()
 	for _, ch := range h.channels {

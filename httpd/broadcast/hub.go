@@ -90,11 +90,12 @@ type Hub struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	channels map[string]*channel
-	closed   bool
-	draining bool // no stream is to come any more
-	lastPump int
-	beaten   time.Time
+	channels            map[string]*channel
+	closed              bool
+	draining            bool // no stream is to come any more
+	lastPump            int
+	beaten              time.Time
+	openings, collected uint64 // streams opened until the last second, and until the last collection
 }
 
 // Errors of Attach that a caller may branch on.
