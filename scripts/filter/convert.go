@@ -18,7 +18,7 @@ func (v value) primitive() (p value, ok bool) {
 		s, ok := v.join(",")
 		return stringValue(s), ok
 	case object:
-		if v.node.find("toString") >= 0 {
+		if v.node().find("toString") >= 0 {
 			return value{}, false
 		}
 		return stringValue("[object Object]"), true
@@ -28,7 +28,7 @@ func (v value) primitive() (p value, ok bool) {
 
 // join is Array.prototype.join of a list.
 func (v value) join(separator string) (s string, ok bool) {
-	items := v.node.items
+	items := v.node().items
 	switch len(items) {
 	case 0:
 		return "", true
@@ -63,17 +63,17 @@ func (v value) toString() (s string, ok bool) {
 	case null:
 		return "null", true
 	case boolean:
-		if v.num != 0 {
+		if v.num() != 0 {
 			return "true", true
 		}
 		return "false", true
 	case number:
-		return formatNumber(v.num), true
+		return formatNumber(v.num()), true
 	case str:
-		return v.s, true
+		return v.text(), true
 	}
 	p, ok := v.primitive()
-	return p.s, ok
+	return p.text(), ok
 }
 
 // toNumber is ToNumber; not ok as primitive is.
@@ -84,15 +84,15 @@ func (v value) toNumber() (f float64, ok bool) {
 	case null:
 		return 0, true
 	case boolean, number:
-		return v.num, true
+		return v.num(), true
 	case str:
-		return parseNumber(v.s), true
+		return parseNumber(v.text()), true
 	}
 	p, ok := v.primitive()
 	if !ok {
 		return 0, false
 	}
-	return parseNumber(p.s), true
+	return parseNumber(p.text()), true
 }
 
 // strictEqual is ===. Lists and objects are equal to themselves only.
@@ -102,18 +102,18 @@ func strictEqual(a, b value) bool {
 	}
 	switch a.kind {
 	case boolean, number:
-		return a.num == b.num
+		return a.num() == b.num()
 	case str:
-		return a.s == b.s
+		return a.text() == b.text()
 	case list, object:
-		return a.node == b.node
+		return a.node() == b.node()
 	}
 	return true
 }
 
 // sameValueZero is how includes compares: === but for NaN, which is itself.
 func sameValueZero(a, b value) bool {
-	return strictEqual(a, b) || a.kind == number && b.kind == number && a.num != a.num && b.num != b.num
+	return strictEqual(a, b) || a.kind == number && b.kind == number && a.num() != a.num() && b.num() != b.num()
 }
 
 // looseEqual is ==; not ok as primitive is.
@@ -134,7 +134,7 @@ func looseEqual(a, b value) (equal, ok bool) {
 			return false, false
 		}
 		if b = p; a.kind == str {
-			return a.s == b.s, true
+			return a.text() == b.text(), true
 		}
 	}
 	x, _ := a.toNumber()
@@ -157,7 +157,7 @@ const (
 // as primitive is.
 func compare(a, b value) (ordering, bool) {
 	if a.kind == number && b.kind == number {
-		return orderOf(a.num, b.num), true
+		return orderOf(a.num(), b.num()), true
 	}
 	a, aok := a.primitive()
 	b, bok := b.primitive()
@@ -165,7 +165,7 @@ func compare(a, b value) (ordering, bool) {
 		return unordered, false
 	}
 	if a.kind == str && b.kind == str {
-		return orderOf(float64(compare16(a.s, b.s)), 0), true
+		return orderOf(float64(compare16(a.text(), b.text())), 0), true
 	}
 	x, _ := a.toNumber()
 	y, _ := b.toNumber()

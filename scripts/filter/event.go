@@ -166,7 +166,7 @@ func (e *Event) object(text []byte) value {
 	if v, ok := e.tree.parse(text); ok && v.kind == object {
 		return v
 	}
-	return value{kind: object, node: &emptyNode}
+	return nodeValue(object, &emptyNode)
 }
 
 var emptyNode node
@@ -180,7 +180,7 @@ func (e *Event) old() value {
 		e.oldFields[i] = field{eventFieldNames[f], e.field(f)}
 	}
 	e.oldNode.fields = e.oldFields[:]
-	return value{kind: object, node: &e.oldNode}
+	return nodeValue(object, &e.oldNode)
 }
 
 func (e *Event) whole() value {
@@ -189,7 +189,7 @@ func (e *Event) whole() value {
 		e.eventFields[i] = field{eventFieldNames[f], e.field(f)}
 	}
 	e.eventNode.fields = e.eventFields[:]
-	return value{kind: object, node: &e.eventNode}
+	return nodeValue(object, &e.eventNode)
 }
 
 func optional(s string) value {

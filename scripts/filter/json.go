@@ -11,21 +11,21 @@ func appendJSON(dst []byte, v value) (out []byte, ok bool) {
 	case null:
 		return append(dst, "null"...), true
 	case boolean:
-		if v.num != 0 {
+		if v.num() != 0 {
 			return append(dst, "true"...), true
 		}
 		return append(dst, "false"...), true
 	case number:
-		if math.IsInf(v.num, 0) || v.num != v.num {
+		if math.IsInf(v.num(), 0) || v.num() != v.num() {
 			return append(dst, "null"...), true
 		}
-		return appendNumber(dst, v.num), true
+		return appendNumber(dst, v.num()), true
 	case str:
-		return appendQuoted(dst, v.s), true
+		return appendQuoted(dst, v.text()), true
 	case list:
-		return appendList(dst, v.node.items), true
+		return appendList(dst, v.node().items), true
 	}
-	return appendObject(dst, v.node.fields), true
+	return appendObject(dst, v.node().fields), true
 }
 
 func appendList(dst []byte, items []value) []byte {

@@ -28,16 +28,16 @@ func TestTextCountsCodeUnits(t *testing.T) {
 		for i := range n + 2 {
 			check(fmt.Sprintf("%s[%d]", text, i), v.at(i))
 			for j := i; j <= n; j++ {
-				check(fmt.Sprintf("%s.slice(%d,%d)", text, i, j), stringValue(slice16(v.s, i, j)))
+				check(fmt.Sprintf("%s.slice(%d,%d)", text, i, j), stringValue(slice16(v.text(), i, j)))
 			}
 		}
 		for _, other := range texts {
 			sub, _ := run(t, vm, other)
-			check(text+".includes("+other+")", boolValue(contains(v.s, sub.s)))
-			check(text+".startsWith("+other+")", boolValue(hasPrefix(v.s, sub.s)))
-			check(text+".endsWith("+other+")", boolValue(hasSuffix(v.s, sub.s)))
+			check(text+".includes("+other+")", boolValue(contains(v.text(), sub.text())))
+			check(text+".startsWith("+other+")", boolValue(hasPrefix(v.text(), sub.text())))
+			check(text+".endsWith("+other+")", boolValue(hasSuffix(v.text(), sub.text())))
 			for i := range n + 1 {
-				check(fmt.Sprintf("%s.indexOf(%s,%d)", text, other, i), numberValue(float64(index16(v.s, sub.s, i))))
+				check(fmt.Sprintf("%s.indexOf(%s,%d)", text, other, i), numberValue(float64(index16(v.text(), sub.text(), i))))
 			}
 		}
 	}
@@ -50,10 +50,10 @@ func TestEveryUnitByItselfMakesTheTextAgain(t *testing.T) {
 		n, _ := v.length()
 		got := ""
 		for i := range n {
-			got = concat(got, v.at(i).s)
+			got = concat(got, v.at(i).text())
 		}
-		if got != v.s {
-			t.Errorf("%s: its units together: got %+q, want %+q", text, got, v.s)
+		if got != v.text() {
+			t.Errorf("%s: its units together: got %+q, want %+q", text, got, v.text())
 		}
 	}
 }

@@ -100,7 +100,7 @@ func (t *tree) value() (v value, ok bool) {
 		return t.list()
 	case '"':
 		s, ok := t.string()
-		return value{kind: str, s: s}, ok
+		return stringValue(s), ok
 	case 't':
 		return boolValue(true), t.word("true")
 	case 'f':
@@ -150,7 +150,7 @@ func (t *tree) list() (value, bool) {
 	t.openItems = t.openItems[:start]
 	n := &take(&t.nodes, 1)[0]
 	*n = node{items: items}
-	return value{kind: list, node: n}, true
+	return nodeValue(list, n), true
 }
 
 func (t *tree) object() (value, bool) {
@@ -217,7 +217,7 @@ func (t *tree) closeObject(read []field) value {
 		clear(n.index)
 		n.index.fill(fields)
 	}
-	return value{kind: object, node: n}
+	return nodeValue(object, n)
 }
 
 // number reads a number as JSON spells it.
@@ -232,13 +232,13 @@ func (t *tree) number() (value, bool) {
 	}
 	s := shared(t.src[start:t.pos])
 	if f, ok := parseDigits(s); ok {
-		return value{kind: number, num: f}, true
+		return numberValue(f), true
 	}
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil && f == 0 {
 		return value{}, false // no number; one out of range is ±Inf, as in JavaScript
 	}
-	return value{kind: number, num: f}, true
+	return numberValue(f), true
 }
 
 // string reads a string; its quote comes next.

@@ -1,6 +1,9 @@
 package filter
 
-import "math"
+import (
+	"math"
+	"unsafe"
+)
 
 // A kind is the JavaScript type of a value, with lists apart from other
 // objects.
@@ -17,13 +20,23 @@ const (
 )
 
 // A value is a JavaScript value. Its zero value is undefined. Values are small
-// and passed by copy; those that come from an Event hold until its next Reset.
+// and passed by copy, in three registers; those that come from an Event hold
+// until its next Reset.
 type value struct {
 	kind kind
-	num  float64 // of a number; 0 or 1 of a boolean
-	s    string  // of a str: UTF-8, with lone surrogates in three bytes (see text.go)
-	node *node   // of a list or an object
+	bits uint64         // of a number and a boolean (0 or 1): its IEEE 754 bits; of a str: its length in bytes
+	ptr  unsafe.Pointer // of a str: its first byte; of a list or an object: its *node
 }
+
+// num is the number that a number is; 0 or 1 of a boolean.
+func (v value) num() float64 { return math.Float64frombits(v.bits) }
+
+// text is what a str is: UTF-8, with lone surrogates in three bytes (see
+// text.go).
+func (v value) text() string { return unsafe.String((*byte)(v.ptr), int(v.bits)) }
+
+// node is what a list or an object holds.
+func (v value) node() *node { return (*node)(v.ptr) }
 
 // A node is what a list or an object holds. It is immutable once made, and may
 // be shared.
@@ -41,22 +54,25 @@ type field struct {
 
 func boolValue(b bool) value {
 	if b {
-		return value{kind: boolean, num: 1}
+		return value{kind: boolean, bits: math.Float64bits(1)}
 	}
 	return value{kind: boolean}
 }
 
-func numberValue(f float64) value { return value{kind: number, num: f} }
+func numberValue(f float64) value { return value{kind: number, bits: math.Float64bits(f)} }
 
-func stringValue(s string) value { return value{kind: str, s: s} }
-
-func listValue(items []value) value { return value{kind: list, node: &node{items: items}} }
-
-// objectValue returns an object of these fields. Their keys must be distinct;
-// their order becomes that of Object.keys.
-func objectValue(fields []field) value {
-	return value{kind: object, node: newObject(fields)}
+func stringValue(s string) value {
+	return value{kind: str, bits: uint64(len(s)), ptr: unsafe.Pointer(unsafe.StringData(s))}
 }
+
+// listValue returns the list of these items, which become its own.
+func listValue(items []value) value { return nodeValue(list, &node{items: items}) }
+
+// objectValue returns the object of these fields, which become its own. Their
+// keys must be distinct; their order becomes that of Object.keys.
+func objectValue(fields []field) value { return nodeValue(object, newObject(fields)) }
+
+func nodeValue(k kind, n *node) value { return value{kind: k, ptr: unsafe.Pointer(n)} }
 
 // nullish reports whether v is undefined or null: what ?? and ?. pass over, and
 // what has no properties.
@@ -69,11 +85,11 @@ func (v value) container() bool { return v.kind >= list }
 func (v value) truthy() bool {
 	switch v.kind {
 	case boolean:
-		return v.num != 0
+		return v.num() != 0
 	case number:
-		return v.num != 0 && v.num == v.num
+		return v.num() != 0 && v.num() == v.num()
 	case str:
-		return v.s != ""
+		return v.text() != ""
 	case list, object:
 		return true
 	}
@@ -100,9 +116,9 @@ func (v value) typeOf() string {
 func (v value) length() (n int, ok bool) {
 	switch v.kind {
 	case str:
-		return length16(v.s), true
+		return length16(v.text()), true
 	case list:
-		return len(v.node.items), true
+		return len(v.node().items), true
 	}
 	return 0, false
 }
@@ -113,7 +129,7 @@ func (v value) length() (n int, ok bool) {
 func (v value) get(name string) value {
 	switch v.kind {
 	case object:
-		return v.node.get(name)
+		return v.node().get(name)
 	case list, str:
 		if name == "length" {
 			n, _ := v.length()
@@ -130,16 +146,16 @@ func (v value) get(name string) value {
 func (v value) at(i int) value {
 	switch v.kind {
 	case list:
-		if i >= 0 && i < len(v.node.items) {
-			return v.node.items[i]
+		if i >= 0 && i < len(v.node().items) {
+			return v.node().items[i]
 		}
 	case str:
-		if unit, ok := unitAt(v.s, i); ok {
+		if unit, ok := unitAt(v.text(), i); ok {
 			return stringValue(unit)
 		}
 	case object:
 		if i >= 0 {
-			return v.node.get(formatNumber(float64(i)))
+			return v.node().get(formatNumber(float64(i)))
 		}
 	}
 	return value{}
@@ -149,8 +165,8 @@ func (v value) at(i int) value {
 // get. It is not ok when key can't be converted, which throws the TypeError
 // of primitive.
 func (v value) keyed(key value) (got value, ok bool) {
-	if key.kind == number && v.kind != object && key.num >= 0 && key.num == math.Trunc(key.num) && key.num < 1<<31 {
-		return v.at(int(key.num)), true
+	if key.kind == number && v.kind != object && key.num() >= 0 && key.num() == math.Trunc(key.num()) && key.num() < 1<<31 {
+		return v.at(int(key.num())), true
 	}
 	name, ok := key.toString()
 	if !ok {
@@ -164,7 +180,7 @@ func (v value) keyed(key value) (got value, ok bool) {
 func (v value) has(name string) bool {
 	switch v.kind {
 	case object:
-		return v.node.find(name) >= 0
+		return v.node().find(name) >= 0
 	case list, str:
 		n, _ := v.length()
 		i, ok := arrayIndex(name)

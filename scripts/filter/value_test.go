@@ -67,12 +67,12 @@ func valueOf(t *testing.T, vm *goja.Runtime, v goja.Value) value {
 func show(v value) string {
 	switch v.kind {
 	case number:
-		if v.num == 0 && math.Signbit(v.num) {
+		if v.num() == 0 && math.Signbit(v.num()) {
 			return "-0"
 		}
-		return formatNumber(v.num)
+		return formatNumber(v.num())
 	case str:
-		return fmt.Sprintf("%+q", v.s)
+		return fmt.Sprintf("%+q", v.text())
 	}
 	text, ok := appendJSON(nil, v)
 	if !ok {
@@ -143,8 +143,8 @@ func TestBinaryOperations(t *testing.T) {
 			check(">=", order == above || order == equal, ok)
 			if a.kind == str && b.kind == str {
 				want, _ := run(t, vm, left+"+"+right)
-				if got := concat(a.s, b.s); got != want.s {
-					t.Errorf("%s+%s: got %+q, want %+q", left, right, got, want.s)
+				if got := concat(a.text(), b.text()); got != want.text() {
+					t.Errorf("%s+%s: got %+q, want %+q", left, right, got, want.text())
 				}
 			}
 		}
