@@ -26,12 +26,16 @@ each of them once and in order, and how long that takes. Without a URL it
 starts a server of its own with a temporary home. The exit status is 1 if
 anything was lost, repeated, disordered or altered.
 
+With -filters it asks for as many different filters, and each stream must get
+what its own takes, and nothing else.
+
 With -chaos it also closes connections within frames, lets readers stall, and
 restarts its server with SIGKILL and SIGTERM. What a gap or reset frame
 announces is counted, and is no loss.
 
 Examples:
   carillon loadtest -streams 10000 -rate 50 -duration 30s -html report.html
+  carillon loadtest -streams 10000 -filters 1000 -rate 200
   carillon loadtest -chaos -duration 60s
   carillon loadtest -chaos -selection restrict=loadtest -selection 'type=load*' -selection ''
   carillon loadtest -streams 10000 -stalled 1000 -duration 40s
@@ -114,6 +118,7 @@ func (c *loadtestFlags) define(fs *flag.FlagSet) {
 		o.Selections = append(o.Selections, q)
 		return nil
 	})
+	fs.IntVar(&o.Filters, "filters", 0, "how many different JavaScript `filters` the streams ask for, by turns; 1 takes all events")
 	fs.IntVar(&o.PID, "pid", 0, "the server's `process`, to measure its CPU and memory")
 	fs.DurationVar(&o.Drain, "drain", 15*time.Second, "how long to wait for the last events; 1m with -chaos")
 	fs.DurationVar(&o.Settle, "settle", 3*time.Second, "how long to let memory settle before it is measured")
