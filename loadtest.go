@@ -202,17 +202,27 @@ stream: {tape: 256KiB, beat: 1s, retry: 100ms}
 journal: {max_bytes: 4MiB}
 `
 
+// filtersConfig lets one credential have all the filters.
+const filtersConfig = "limits: {filters_per_credential: 0}\n"
+
+// config is the configuration of a server of our own, empty if it may make one.
+func (c *loadtestFlags) config() (text string) {
+	if c.disturb {
+		text += chaosConfig
+	}
+	if c.o.Filters > 0 {
+		text += filtersConfig
+	}
+	return text
+}
+
 // own starts a server of our own.
 func (c *loadtestFlags) own(ctx context.Context) (*loadtest.Server, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
-	o := loadtest.ServerOptions{Exe: exe}
-	if c.disturb {
-		o.Config = chaosConfig
-	}
-	s, err := loadtest.StartServer(ctx, o)
+	s, err := loadtest.StartServer(ctx, loadtest.ServerOptions{Exe: exe, Config: c.config()})
 	if err != nil {
 		return nil, err
 	}
