@@ -25,11 +25,13 @@ func (f *testFilter) Lane() string   { return f.lane }
 // testFilters decides for testFilters, and notes which are in use. What it
 // yields is overwritten when yield returns.
 type testFilters struct {
-	mu     sync.Mutex
-	inUse  map[*testFilter]int
-	broken error         // of Ask and Decide
-	hold   chan struct{} // Ask waits for it, if it is there
-	asked  int           // pairs that Ask decided about
+	mu      sync.Mutex
+	inUse   map[*testFilter]int
+	broken  error         // of Decide
+	unasked error         // of Ask
+	during  func()        // called by Ask, if it is there
+	hold    chan struct{} // Ask waits for it, if it is there
+	asked   int           // pairs that Ask decided about
 }
 
 func newTestFilters() *testFilters { return &testFilters{inUse: make(map[*testFilter]int)} }
@@ -82,7 +84,7 @@ func (t *testFilters) Match(ev *Event, yield func(Filter, Decision)) {
 
 func (t *testFilters) Ask(ctx context.Context, lane string, events []*Event, filters []Filter, yield func(int, int, Decision)) error {
 	t.mu.Lock()
-	hold, broken := t.hold, t.broken
+	hold, broken, during := t.hold, t.unasked, t.during
 	t.asked += len(events) * len(filters)
 	t.mu.Unlock()
 	if hold != nil {
@@ -91,6 +93,9 @@ func (t *testFilters) Ask(ctx context.Context, lane string, events []*Event, fil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+	if during != nil {
+		during()
 	}
 	if broken != nil {
 		return broken
@@ -118,6 +123,13 @@ func (t *testFilters) Decide(_ context.Context, f Filter, events []*Event, yield
 		passOn(f.(*testFilter).decide(ev), func(d Decision) { yield(i, d) })
 	}
 	return nil
+}
+
+// in puts a filter into a lane.
+func (f *testFilter) in(lane string) *testFilter {
+	f.lane = lane
+	f.name += " in " + lane
+	return f
 }
 
 // every returns a filter that takes each n-th event.
@@ -215,10 +227,7 @@ func TestFilteredStreams(t *testing.T) {
 // often it was; as data, too, to those who asked for that.
 func TestFilterErrors(t *testing.T) {
 	bothPumps(t, func(t *testing.T, portable bool) {
-		w, _ := filtered(t, func(c *Config) {
-			c.portable = portable
-			c.Formats[2].FilterError = func(dst []byte, e FilterError) []byte { return e.AppendJSON(append(dst, "as data: "...)) }
-		})
+		w, _ := filtered(t, func(c *Config) { c.portable = portable })
 		f := throwing(2)
 		f.name = strings.Repeat("é", maxTold)
 		live := w.open(Request{Selection: Selection{Filter: f}})
