@@ -27,14 +27,44 @@ func (f *testFilter) Lane() string   { return f.lane }
 type testFilters struct {
 	mu      sync.Mutex
 	inUse   map[*testFilter]int
-	broken  error         // of Decide
-	unasked error         // of Ask
-	during  func()        // called by Ask, if it is there
-	hold    chan struct{} // Ask waits for it, if it is there
-	asked   int           // pairs that Ask decided about
+	broken  error                    // of Decide
+	unasked error                    // of Ask
+	during  func()                   // called by Ask, if it is there
+	holds   map[string]chan struct{} // by lane; Ask waits until it is closed
+	asked   map[string]int           // by lane: pairs that Ask was asked about
 }
 
-func newTestFilters() *testFilters { return &testFilters{inUse: make(map[*testFilter]int)} }
+func newTestFilters() *testFilters {
+	return &testFilters{inUse: make(map[*testFilter]int), holds: make(map[string]chan struct{}), asked: make(map[string]int)}
+}
+
+// hold has Ask wait in a lane until the function that it returns is called.
+func (t *testFilters) hold(lane string) (release func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	hold := make(chan struct{})
+	t.holds[lane] = hold
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.holds, lane)
+		close(hold)
+	}
+}
+
+// asking reports whether a lane was ever asked.
+func (t *testFilters) asking(lane string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.asked[lane] > 0
+}
+
+// fail has Ask and Decide return errors.
+func (t *testFilters) fail(ask, decide error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unasked, t.broken = ask, decide
+}
 
 func (t *testFilters) count(f Filter, n int) {
 	t.mu.Lock()
@@ -84,8 +114,8 @@ func (t *testFilters) Match(ev *Event, yield func(Filter, Decision)) {
 
 func (t *testFilters) Ask(ctx context.Context, lane string, events []*Event, filters []Filter, yield func(int, int, Decision)) error {
 	t.mu.Lock()
-	hold, broken, during := t.hold, t.unasked, t.during
-	t.asked += len(events) * len(filters)
+	hold, broken, during := t.holds[lane], t.unasked, t.during
+	t.asked[lane] += len(events) * len(filters)
 	t.mu.Unlock()
 	if hold != nil {
 		select {
@@ -143,7 +173,7 @@ func projecting(n uint64) *testFilter {
 		if ev.Seq%n != 0 {
 			return Decision{}
 		}
-		return Decision{Match: true, Data: fmt.Appendf(nil, `{"only":%d}`, ev.Seq)}
+		return Decision{Match: true, Data: fmt.Appendf(nil, `{"each":%d,"only":%d}`, n, ev.Seq)}
 	}}
 }
 
@@ -206,7 +236,7 @@ func TestFilteredStreams(t *testing.T) {
 				if name == "gap" {
 					name = ""
 				}
-				only = append(only, fmt.Sprintf(`%s-%d %s {"only":%d}`, testEpoch, seq, name, seq))
+				only = append(only, fmt.Sprintf(`%s-%d %s {"each":2,"only":%d}`, testEpoch, seq, name, seq))
 			}
 			for _, f := range data[i].frames {
 				if f.kind == sse.Message {

@@ -28,7 +28,7 @@ type lane struct {
 
 	// Owned by run.
 	events  []*Event // taken, and not decided about yet
-	last    uint64   // the last sequence of those taken, wanted or not
+	last    uint64   // the last sequence of those taken, wanted or not; 0 if all are decided about
 	asked   []*use
 	filters []Filter
 	sels    []*Selection // of the feeds
@@ -61,9 +61,6 @@ func (h *Hub) lane(name string) *lane {
 		if !h.cfg.byHand {
 			go l.run()
 		}
-	}
-	if len(l.uses) == 0 {
-		l.head.Store(h.head.Load())
 	}
 	return l
 }
@@ -163,8 +160,7 @@ func (l *lane) turn() laneState {
 	return laneBusy
 }
 
-// next takes what is to be decided about, unless the last batch still is: then
-// it leaves out what an overflow has overtaken.
+// next takes what is to be decided about, unless the last batch still is.
 func (l *lane) next() laneState {
 	h := l.h
 	h.mu.Lock()
@@ -173,7 +169,7 @@ func (l *lane) next() laneState {
 	case len(l.uses) == 0:
 		delete(h.lanes, l.name)
 		return laneOver
-	case l.last != 0 && l.last > l.head.Load():
+	case l.last != 0:
 		return laneBusy
 	}
 	n := min(len(l.queue), laneBatch)

@@ -163,7 +163,7 @@ func runModel(t *testing.T, seed uint64) {
 	w.hub.pumps = []pump{p}
 
 	m := &model{t: t, w: w, p: p, rnd: rnd, filters: filters, programs: []*testFilter{
-		every(3), projecting(2), throwing(4), throwing(5), every(2).in("a"), projecting(3).in("a"), throwing(3).in("b"), every(1).in("b"),
+		every(3), projecting(2), projecting(4), throwing(4), throwing(5), every(2).in("a"), projecting(3).in("a"), projecting(4).in("a"), throwing(3).in("b"), every(1).in("b"),
 	}}
 	for range 400 {
 		m.step()
@@ -243,7 +243,9 @@ func (m *model) selection() Selection {
 // askLanes has some lanes decide, which may fail, and during which more may be
 // published than they have room for.
 func (m *model) askLanes() {
-	m.breakAsk(m.rnd.IntN(8) == 0)
+	if m.rnd.IntN(8) == 0 {
+		m.filters.fail(errors.New("as the test wants"), nil)
+	}
 	m.filters.during = func() {
 		if m.rnd.IntN(4) == 0 {
 			m.publish(m.rnd.IntN(len(m.late) + 1))
@@ -254,16 +256,8 @@ func (m *model) askLanes() {
 			l.turn()
 		}
 	}
-	m.breakAsk(false)
+	m.filters.fail(nil, nil)
 	m.filters.during = nil
-}
-
-func (m *model) breakAsk(broken bool) {
-	m.filters.mu.Lock()
-	defer m.filters.mu.Unlock()
-	if m.filters.unasked = nil; broken {
-		m.filters.unasked = errors.New("as the test wants")
-	}
 }
 
 // lanes returns the lanes in the order of their names.
