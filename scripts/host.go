@@ -42,7 +42,7 @@ type Host struct {
 	reports     chan runtime.NewEvent    // see reportsDepth; never closed
 	ctx         atomic.Pointer[runScope] // of Run
 	folder      watch.Folder
-	watchdog    watchdog
+	watchdog    *watchdog
 	router      router
 	running     sync.WaitGroup // generations, loads and calls
 	freed       atomic.Uint64  // how often a script gave entities up
@@ -60,6 +60,7 @@ func (h *Host) init() {
 		h.reports = make(chan runtime.NewEvent, reportsDepth)
 		h.scripts = map[string]*script{}
 		h.router.init()
+		h.watchdog = newWatchdog()
 		if h.limits.Load() == nil {
 			l := h.Limits.withDefaults()
 			h.limits.Store(&l)

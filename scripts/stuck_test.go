@@ -15,7 +15,7 @@ func TestWatchdogTellsOfAStuckRunOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		var w watchdog
+		w := newWatchdog()
 		go w.run(ctx, func() {})
 		told := make(chan time.Time, 10)
 		l := &lease{interrupt: func(error) {}, clear: func() {}, stuck: func() { told <- time.Now() }}

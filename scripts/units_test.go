@@ -41,7 +41,7 @@ func TestWild(t *testing.T) {
 func TestWatchdogInterruptsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		var w watchdog
+		w := newWatchdog()
 		go w.run(ctx, func() {})
 		defer cancel()
 		hit := make(chan time.Time, 1)
@@ -63,11 +63,37 @@ func TestWatchdogInterruptsInTime(t *testing.T) {
 	})
 }
 
+// An idle watchdog wakes nobody, and still keeps the time of what begins then.
+func TestWatchdogSleepsWhileNothingRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		w := newWatchdog()
+		var ticks atomic.Int64
+		go w.run(ctx, func() { ticks.Add(1) })
+		hit := make(chan time.Time, 1)
+		l := &lease{interrupt: func(error) { hit <- time.Now() }, clear: func() {}}
+		w.add(l)
+		for range 3 {
+			time.Sleep(time.Minute)
+			if n := ticks.Swap(0); n > int64(sleepAfter)+60 {
+				t.Errorf("got %d ticks in an idle minute, want about %d", n, sleepAfter)
+			}
+			w.begin(l, 100*time.Millisecond)
+			began := time.Now()
+			if took := (<-hit).Sub(began); took < 100*time.Millisecond || took > 100*time.Millisecond+2*watchdogTick {
+				t.Errorf("got interrupted after %v, want 100 to 140 ms", took)
+			}
+			l.end()
+		}
+	})
+}
+
 // An interrupt never hits the run behind the one that it was meant for.
 func TestNoStaleInterrupts(t *testing.T) {
 	vm := goja.New()
 	l := &lease{interrupt: func(err error) { vm.Interrupt(err) }, clear: vm.ClearInterrupt}
-	var w watchdog
+	w := newWatchdog()
 	var current atomic.Int64
 	stop := make(chan struct{})
 	var stopper sync.WaitGroup
@@ -112,7 +138,7 @@ func TestEndWaitsForTheInterrupt(t *testing.T) {
 		interrupt: func(error) { close(begun); <-goOn; order = append(order, "interrupt") },
 		clear:     func() { order = append(order, "clear") },
 	}
-	new(watchdog).begin(l, time.Hour)
+	newWatchdog().begin(l, time.Hour)
 	go l.stop(errTooLong)
 	<-begun
 	go func() { l.end(); close(ended) }()

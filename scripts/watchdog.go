@@ -15,10 +15,22 @@ const watchdogTick = 20 * time.Millisecond
 // word per generation: beginning and ending a run costs some nanoseconds, where
 // a timer for each would cost a hundred.
 type watchdog struct {
-	tick atomic.Uint64 // time since the start
+	start  time.Time     // static after construction
+	roused chan struct{} // static after construction; of capacity 1: a run began while it slept
+
+	tick   atomic.Uint64 // time since the start; stands still while it sleeps
+	asleep atomic.Bool   // it ticks no more until rouse
 
 	mu     sync.Mutex
 	leases map[*lease]struct{} // guarded by mu
+}
+
+// sleepAfter is how many ticks without a run end the ticking: an idle home
+// should not wake its machine fifty times a second.
+const sleepAfter = 3 * time.Second / 2 / watchdogTick
+
+func newWatchdog() *watchdog {
+	return &watchdog{start: time.Now(), roused: make(chan struct{}, 1), leases: map[*lease]struct{}{}}
 }
 
 // A lease is the right of one goroutine to run JavaScript, one run at a time.
@@ -43,9 +55,6 @@ const (
 func (w *watchdog) add(l *lease) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.leases == nil {
-		w.leases = map[*lease]struct{}{}
-	}
 	w.leases[l] = struct{}{}
 }
 
@@ -55,11 +64,31 @@ func (w *watchdog) remove(l *lease) {
 	delete(w.leases, l)
 }
 
-// begin starts a run that may last for limit.
+// begin starts a run that may last for limit. It looks at asleep twice: before,
+// so that the limit counts from now; and once the run can be seen, since the
+// watchdog looks for runs after it says that it sleeps.
 func (w *watchdog) begin(l *lease, limit time.Duration) {
+	if w.asleep.Load() {
+		w.rouse()
+	}
 	ticks := uint64((limit+watchdogTick-1)/watchdogTick) + 1
 	l.word.Store((w.tick.Load()+ticks)*phases + running)
+	if w.asleep.Load() {
+		w.rouse()
+	}
 }
+
+func (w *watchdog) rouse() {
+	w.tick.Store(w.now())
+	w.asleep.Store(false)
+	select {
+	case w.roused <- struct{}{}:
+	default: // somebody else did
+	}
+}
+
+// now counts the ticks by the clock: a busy machine drops some.
+func (w *watchdog) now() uint64 { return uint64(time.Since(w.start) / watchdogTick) }
 
 // end ends the run, and leaves no interrupt behind that would hit the next.
 func (l *lease) end() {
@@ -96,30 +125,50 @@ func (l *lease) stop(reason error) {
 	}
 }
 
-// run ticks until ctx ends. Each tick ends with a call of also.
+// run ticks until ctx ends, except while nothing has run for sleepAfter. Each
+// tick ends with a call of also.
 func (w *watchdog) run(ctx context.Context, also func()) {
 	t := time.NewTicker(watchdogTick)
 	defer t.Stop()
-	start := time.Now()
-	for {
+	for quiet := time.Duration(0); ; {
 		select {
 		case <-ctx.Done():
 			return
+		case <-w.roused:
+			quiet = 0
+			t.Reset(watchdogTick)
 		case <-t.C:
-			// A busy machine drops ticks, so they are not counted.
-			tick := uint64(time.Since(start) / watchdogTick)
+			tick := w.now()
 			w.tick.Store(tick)
-			w.check(tick)
+			quiet++
+			if w.check(tick) {
+				quiet = 0
+			}
 			also()
+			if quiet >= sleepAfter && w.sleeps() {
+				t.Stop()
+			}
 		}
 	}
 }
 
-func (w *watchdog) check(tick uint64) {
+// sleeps puts the watchdog to sleep, unless something began to run.
+func (w *watchdog) sleeps() bool {
+	w.asleep.Store(true)
+	if w.check(w.tick.Load()) {
+		w.asleep.Store(false)
+		return false
+	}
+	return true
+}
+
+// check interrupts what is past its deadline, and reports whether anything runs.
+func (w *watchdog) check(tick uint64) (busy bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for l := range w.leases {
 		word := l.word.Load()
+		busy = busy || word%phases != idle
 		switch {
 		case word%phases == running && word/phases < tick:
 			l.stop(errTooLong)
@@ -128,4 +177,5 @@ func (w *watchdog) check(tick uint64) {
 			l.stuck()
 		}
 	}
+	return busy
 }
