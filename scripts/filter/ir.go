@@ -4,37 +4,37 @@ package filter
 type op uint8
 
 const (
-	opConst  op = iota // constant
-	opEvent            // e, the whole event
-	opField            // e.<name>: one of the event's own fields (n says which)
-	opLocal            // the local in slot n
-	opLet              // slot n = kids[0]; then kids[1]
-	opThen             // kids[0] for what it throws; then kids[1]
-	opGet              // kids[0].name
-	opIndex            // kids[0][kids[1]]
-	opChain            // kids[0], in which an optional link that finds nothing ends everything: a?.b.c
-	opLogic            // all kids by &&, || or ??, as name says
-	opNot              // !kids[0]
-	opTypeof           // typeof kids[0]
-	opVoid             // void kids[0]
-	opUnary            // + - ~, as name says, of kids[0]
-	opArith            // kids[0] name kids[1], a number but for +
-	opEqual            // === !== == != of two kids
-	opLess             // < > <= >= of two kids
-	opIn               // kids[0] in kids[1]
-	opCond             // kids[0] ? kids[1] : kids[2]
-	opText             // template literal: texts, and kids between them
-	opList             // [kids]; a spread is an opSpread
-	opObject           // {…}: opProp and opSpread
-	opProp             // name: kids[0], or [kids[1]]: kids[0]
-	opSpread           // ...kids[0]
-	opCall             // a global function by name: Math.max(kids)
-	opMethod           // kids[0].name(kids[1:])
-	opLoop             // kids[0].name(callback): the callback's parameters are slots n, n+1, n+2; its body is kids[1]; reduce's start is kids[2]
-	opMatch            // pattern.test(kids[0]); name is match for kids[0].match(pattern) as a condition
-	opDate             // the time of new Date(kids[0])
-	opIterate          // kids[0] as a list, for an array pattern
-	opObjectOf         // kids[0], which must not be undefined or null: for an object pattern
+	opConst    op = iota // constant
+	opEvent              // e, the whole event
+	opField              // e.<name>: one of the event's own fields (n says which)
+	opLocal              // the local in slot n
+	opLet                // slot n = kids[0]; then kids[1]
+	opThen               // kids[0] for what it throws; then kids[1]
+	opGet                // kids[0].name
+	opIndex              // kids[0][kids[1]]
+	opChain              // kids[0], in which an optional link that finds nothing ends everything: a?.b.c
+	opLogic              // all kids by &&, || or ??, as name says
+	opNot                // !kids[0]
+	opTypeof             // typeof kids[0]
+	opVoid               // void kids[0]
+	opUnary              // + - ~, as name says, of kids[0]
+	opArith              // kids[0] name kids[1], a number but for +
+	opEqual              // === !== == != of two kids
+	opLess               // < > <= >= of two kids
+	opIn                 // kids[0] in kids[1]
+	opCond               // kids[0] ? kids[1] : kids[2]
+	opText               // template literal: texts, and kids between them
+	opList               // [kids]; a spread is an opSpread
+	opObject             // {…}: opProp and opSpread
+	opProp               // name: kids[0], or [kids[1]]: kids[0]
+	opSpread             // ...kids[0]
+	opCall               // a global function by name: Math.max(kids)
+	opMethod             // kids[0].name(kids[1:])
+	opLoop               // kids[0].name(callback): the callback's parameters are slots n, n+1, n+2; its body is kids[1]; reduce's start is kids[2]
+	opMatch              // pattern.test(kids[0]); name is match for kids[0].match(pattern) as a condition
+	opDate               // the time of new Date(kids[0])
+	opIterate            // kids[0] as a list, for an array pattern
+	opObjectOf           // kids[0], which must not be undefined or null: for an object pattern
 )
 
 // A place is where a piece of source stands: bytes from start to end.

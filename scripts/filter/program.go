@@ -11,7 +11,8 @@ type Program struct {
 	projects  bool
 	slots     int // locals that a machine needs
 	body      *expr
-	run       func(*machine) value
+	run       func(*machine) value // of a program that projects
+	test      func(*machine) bool  // of one that doesn't
 	conjuncts []conjunct
 }
 
@@ -19,20 +20,22 @@ type Program struct {
 // program takes an event only if all of its conjuncts are true of it; the
 // value of the last one is what it returns.
 type conjunct struct {
-	expr  *expr
-	key   string              // canonical text: equal for the same condition in another program
-	test  func(*machine) bool // whether it is true; see machine.fault for what it throws
-	shape shape
+	expr   *expr
+	key    string              // canonical text: equal for the same condition in another program
+	throws bool                // it may throw
+	test   func(*machine) bool // whether it is true; see machine.fault for what it throws
+	shape  shape
 }
 
 // A shape is what an index can use of a conjunct: it says of which values of
-// one path it can be true.
+// one path it can be true. Of others it is false, or throws: path.startsWith
+// of what is no string does.
 type shape struct {
 	kind   shapeKind
 	path   string               // canonical text of the path
 	read   func(*machine) value // its value, if it doesn't throw
 	throws bool                 // reading it may throw: e.attributes.x
-	values []value              // byValue: it is true of these only; strings, numbers (but NaN), booleans, null, undefined
+	values []value              // byValue: it is true of these only; strings, numbers (neither NaN nor -0), booleans, null, undefined
 	prefix string               // byPrefix: it is true of strings that begin so only; not empty
 }
 
