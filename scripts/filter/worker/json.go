@@ -15,6 +15,9 @@ import (
 // package runtime lets in 64 levels, which an event's data wraps in a few.
 const maxNesting = 80
 
+// usual is how many items there is room for at first.
+const usual = 8
+
 // A jsonParser makes what filters see of a JSON text.
 type jsonParser struct {
 	vm    *goja.Runtime // makes primitive values, which belong to no machine
@@ -81,7 +84,10 @@ func (p *jsonParser) container() (n *nested, ok bool) {
 	if p.depth++; p.depth > maxNesting {
 		return nil, false
 	}
-	n = &nested{list: p.s[p.pos] == '['}
+	n = &nested{list: p.s[p.pos] == '[', items: make([]item, 0, usual)}
+	if !n.list {
+		n.keys = make([]string, 0, usual)
+	}
 	end := p.s[p.pos] + 2 // ']' is '[' + 2, and '}' is '{' + 2
 	p.pos++
 	if !p.accept(end) {

@@ -26,6 +26,7 @@ func Main(in io.Reader, out io.Writer) int {
 	goruntime.GOMAXPROCS(2) // one for the filter, one for the collector and the reader
 	debug.SetTraceback("none")
 	debug.SetMaxStack(maxStack)
+	debug.SetGCPercent(gcPercent)
 	time.Local = time.UTC // a filter says the same wherever it runs
 	ignoreInterrupts()
 	in, out = polled(in), polled(out)
@@ -36,6 +37,10 @@ func Main(in io.Reader, out io.Writer) int {
 // than that without waiting, so that the reader always stands at the pipe and
 // sees its end, whatever a filter does.
 const ahead = 4096
+
+// gcPercent is how much garbage there may be for what is in use: much, since
+// little is in use as a rule and collectAt has a bound for the rest.
+const gcPercent = 400
 
 type frame struct {
 	kind byte
