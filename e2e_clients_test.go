@@ -124,9 +124,7 @@ source.onmessage = (e) => {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	frames := in.stream(ctx, "/api/stream?restrict=browser_saw")
-	lines(t, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-		"--user-data-dir="+t.TempDir(), "--remote-debugging-port=0", in.url+"/local/sse.html?t="+testToken)
+	browse(t, chromium, in.url+"/local/sse.html?t="+testToken)
 	awaitFor(t, frames, "open in the browser", time.Minute, func(f frame) bool { return f.Data["saw"] == "open" })
 	for i := range 3 {
 		state := fmt.Sprint("step ", i)
@@ -136,6 +134,14 @@ source.onmessage = (e) => {
 			t.Error("the browser saw no id")
 		}
 	}
+}
+
+// browse opens a page in a headless Chromium for the rest of the test.
+func browse(t *testing.T, chromium, url string) {
+	t.Helper()
+	lines(t, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+		"--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+		"--user-data-dir="+t.TempDir(), "--remote-debugging-port=0", url)
 }
 
 // TestNodeClients holds the stream against the two EventSource clients of npm

@@ -26,12 +26,16 @@ each of them once and in order, and how long that takes. Without a URL it
 starts a server of its own with a temporary home. The exit status is 1 if
 anything was lost, repeated, disordered or altered.
 
+With -filters it asks for as many different filters, and each stream must get
+what its own takes, and nothing else.
+
 With -chaos it also closes connections within frames, lets readers stall, and
 restarts its server with SIGKILL and SIGTERM. What a gap or reset frame
 announces is counted, and is no loss.
 
 Examples:
   carillon loadtest -streams 10000 -rate 50 -duration 30s -html report.html
+  carillon loadtest -streams 10000 -filters 1000 -rate 200
   carillon loadtest -chaos -duration 60s
   carillon loadtest -chaos -selection restrict=loadtest -selection 'type=load*' -selection ''
   carillon loadtest -streams 10000 -stalled 1000 -duration 40s
@@ -114,6 +118,7 @@ func (c *loadtestFlags) define(fs *flag.FlagSet) {
 		o.Selections = append(o.Selections, q)
 		return nil
 	})
+	fs.IntVar(&o.Filters, "filters", 0, "how many different JavaScript `filters` the streams ask for, by turns; 1 takes all events")
 	fs.IntVar(&o.PID, "pid", 0, "the server's `process`, to measure its CPU and memory")
 	fs.DurationVar(&o.Drain, "drain", 15*time.Second, "how long to wait for the last events; 1m with -chaos")
 	fs.DurationVar(&o.Settle, "settle", 3*time.Second, "how long to let memory settle before it is measured")
@@ -197,17 +202,27 @@ stream: {tape: 256KiB, beat: 1s, retry: 100ms}
 journal: {max_bytes: 4MiB}
 `
 
+// filtersConfig lets one credential have all the filters.
+const filtersConfig = "limits: {filters_per_credential: 0}\n"
+
+// config is the configuration of a server of our own, empty if it may make one.
+func (c *loadtestFlags) config() (text string) {
+	if c.disturb {
+		text += chaosConfig
+	}
+	if c.o.Filters > 0 {
+		text += filtersConfig
+	}
+	return text
+}
+
 // own starts a server of our own.
 func (c *loadtestFlags) own(ctx context.Context) (*loadtest.Server, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
-	o := loadtest.ServerOptions{Exe: exe}
-	if c.disturb {
-		o.Config = chaosConfig
-	}
-	s, err := loadtest.StartServer(ctx, o)
+	s, err := loadtest.StartServer(ctx, loadtest.ServerOptions{Exe: exe, Config: c.config()})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,8 @@
 //   import { follow } from "./carillon.mjs";
 //   const stream = follow("http://127.0.0.1:8123/api/stream?domain=light", {
 //     token: "T",
+//     filter: (e, params) => e.attributes.brightness > params.limit, // runs in the server
+//     params: { limit: 100 },
 //     event: (e) => console.log(e.id, e.value),
 //     gap: (g) => console.log("lost", g.from, g.to, g.reason),
 //     reset: () => readEverythingAgain(),
@@ -150,15 +152,21 @@ function parseJSON(text) {
 
 // follow opens a stream and keeps it open until close() or a refusal. handlers
 // may have token, headers, since (an id to begin behind), fetch and the times
-// of DEFAULTS, and the functions
+// of DEFAULTS; filter, a JavaScript function or its text, or "@name" for one that
+// the server has, which decides in the server what comes; params, an object of
+// strings, numbers and booleans for it (the function can't see variables of the
+// page); and the functions
 //   event({name, data, value, id})  an event; value is data as JSON, if it is that.
 //                                   Without id: a snapshot's, or one of a poll but the last
 //   beat({id})      everything up to id has come
 //   gap({from, to, reason, merged?, dropped?})   what will not come
 //   reset({epoch, head, reason})    the numbering began anew: read the present again
+//   filterError({id, message, errors})  the filter threw, on the event id first, and so
+//                                   did not take it; errors times since it was last told
 //   fault({reason}) the server broke its promise; an event that came twice is left out
 //   state({mode, open, reason})     "stream" or "poll"; when it opened, or why it closed
-//   refused({status, reason})       the end: the server will not have us
+//   refused({status, reason, line, column})   the end: the server will not have us, or
+//                                   the filter, which is wrong at line and column
 // They run in the order of the stream. What they throw ends the connection, and
 // the stream goes on behind the last frame (when polling: batch) that was taken.
 export function follow(url, handlers = {}) {
@@ -177,6 +185,7 @@ class Follower {
   #pollUntil = 0;
   #pollTurns = 0;
   #open = false; // and told so
+  #asked; // the body of requests: filter and params as JSON
   id; // of the last complete frame: where a next connection begins
   mode = "stream";
   done; // a promise for the end
@@ -186,6 +195,7 @@ class Follower {
     this.#o = o;
     this.#retry = o.retry;
     this.id = o.since ?? "";
+    if (o.filter) this.#asked = JSON.stringify({ filter: String(o.filter), params: o.params });
     this.done = this.#run();
   }
 
@@ -207,7 +217,7 @@ class Follower {
       } catch (error) {
         if (closing.aborted) break;
         if (error instanceof Refused) {
-          this.#o.refused?.({ status: error.status, reason: error.message });
+          this.#o.refused?.({ ...error.where, status: error.status, reason: error.message });
           return;
         }
         reason = error.cause?.message ?? error.message ?? String(error);
@@ -227,13 +237,21 @@ class Follower {
     const headers = { Accept: accept, ...this.#o.headers };
     if (this.#o.token) headers.Authorization = `Bearer ${this.#o.token}`;
     if (accept === "text/event-stream" && this.id) headers["Last-Event-ID"] = this.id;
-    const response = await (this.#o.fetch ?? fetch)(url, { headers, signal: abort.signal, cache: "no-store" });
+    const init = { headers, signal: abort.signal, cache: "no-store" };
+    if (this.#asked) {
+      init.method = "POST"; // a filter may be too long for an address
+      init.body = this.#asked;
+      headers["Content-Type"] = "application/json";
+    }
+    const response = await (this.#o.fetch ?? fetch)(url, init);
     const type = (response.headers.get("Content-Type") ?? "").split(";")[0].trim();
     if (response.ok && type === accept) return response;
-    const text = (await response.text()).slice(0, 200);
-    const error = new Error(`the server answers ${response.status} (${type}): ${text}`);
+    const text = await response.text();
+    const { message, line, column, construct } = (type === "application/json" && parseJSON(text)) || {};
+    const error = new Error(`the server answers ${response.status} (${type}): ${message ?? text.slice(0, 200)}`);
+    error.where = line > 0 ? { line, column, construct } : {};
     const passing = response.status >= 500 || response.status === 408 || response.status === 429;
-    throw passing ? error : Object.assign(new Refused(error.message), { status: response.status });
+    throw passing ? error : Object.assign(new Refused(error.message), { status: response.status, where: error.where });
   }
 
   // #abortable returns a controller that ends with close, too.
@@ -315,6 +333,7 @@ class Follower {
     if (finding === "fault") o.fault?.({ reason: verdict.reason });
     if (finding === "beat" && frame.kind === "moved") o.beat?.({ id: frame.id });
     if (frame.kind !== "message" || verdict.again || frame.data === "ping") return;
+    if (frame.event === "filter_error") return o.filterError?.(parseJSON(frame.data) ?? { message: frame.data });
     const event = { name: frame.event, data: frame.data, id: frame.id };
     Object.defineProperty(event, "value", { enumerable: true, get: () => frame.value ?? parseJSON(frame.data) });
     o.event?.(event);

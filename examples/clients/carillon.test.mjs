@@ -221,3 +221,60 @@ test("behind a proxy that buffers it polls, and comes back", async (t) => {
   assert.equal(told.filter((x) => x.kind === "gap").length, 1);
   assert.equal(told.filter((x) => x.kind === "fault").length, 0, JSON.stringify(told));
 });
+
+// body reads a request's body.
+async function body(req) {
+  let text = "";
+  for await (const chunk of req) text += chunk;
+  return text;
+}
+
+test("a filter and its params are asked for, by stream and by poll", async (t) => {
+  const asked = [];
+  const { url } = await fake(t, async (req, res) => {
+    const address = new URL(req.url, "http://x");
+    asked.push([req.method, address.pathname, address.searchParams.get("domain"), req.headers["content-type"], JSON.parse(await body(req))]);
+    if (address.pathname === "/api/stream") return void res.writeHead(200, head).flushHeaders(); // and holds it back
+    res.writeHead(200, { "Content-Type": "application/json" }).end('{"events":[{"n":1}],"next":"abc-1","gap":null,"reset":null}');
+  });
+  const filter = (e, params) => e.number > params.limit;
+  const { told } = await collect(t, url, (x) => x.at(-1).n === 1, { firstByte: 60, filter, params: { limit: 20, unit: "°C" } });
+  const want = { filter: "(e, params) => e.number > params.limit", params: { limit: 20, unit: "°C" } };
+  assert.deepEqual(asked[0], ["POST", "/api/stream", "light", "application/json", want]);
+  assert.deepEqual(asked[1], ["POST", "/api/events/poll", "light", "application/json", want]);
+  assert.equal(told.at(-1).id, "abc-1");
+});
+
+test("a named filter has no params of its own", async (t) => {
+  const { url } = await fake(t, async (req, res) => {
+    res.writeHead(200, head);
+    res.write(`data: ${await body(req)}\n\n`);
+  });
+  const { told } = await collect(t, url, (x) => x.at(-1).kind === "event", { filter: "@above" });
+  assert.deepEqual(told.at(-1).value, { filter: "@above" });
+});
+
+test("errors of a filter are told, and are no events", async (t) => {
+  const said = { id: "abc-2", message: "TypeError: no", errors: 3, filter: "e => e.a.b" };
+  const { url } = await fake(t, (req, res) => {
+    res.writeHead(200, head);
+    res.write(frame(1) + `event: filter_error\ndata: ${JSON.stringify(said)}\n\n` + frame(4));
+  });
+  const errors = [];
+  const { events, told } = await collect(t, url, (x) => x.at(-1).n === 4, { filter: "e => e.a.b", filterError: (e) => errors.push(e) });
+  assert.deepEqual(errors, [said]);
+  assert.deepEqual(events, [1, 4]);
+  assert.equal(told.filter((x) => x.kind === "fault").length, 0);
+});
+
+test("a wrong filter ends it, with line and column", async (t) => {
+  const { url } = await fake(t, (req, res) => {
+    res.writeHead(400, { "Content-Type": "application/json" });
+    res.end('{"message":"1:8: await is not in the subset","line":1,"column":8,"construct":"await"}');
+  });
+  const { told } = await collect(t, url, () => false, { filter: "e => await e" });
+  assert.equal(told.length, 1);
+  const { kind, status, line, column, construct, reason } = told[0];
+  assert.deepEqual({ kind, status, line, column, construct }, { kind: "refused", status: 400, line: 1, column: 8, construct: "await" });
+  assert.match(reason, /answers 400 .*: 1:8: await is not in the subset$/);
+});

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +30,9 @@ type fake struct {
 	post func(w http.ResponseWriter, seq uint64) (answered bool)
 	// stored is called once they are.
 	stored func(seq uint64)
+	// passes returns whether stream i with the filter gets the event seq,
+	// if that is not to be by its keys (nil).
+	passes func(i int, filter string, seq uint64) bool
 	// asked is called with the query of each stream. May be nil.
 	asked func(query string)
 
@@ -36,6 +40,7 @@ type fake struct {
 
 	mu      sync.Mutex
 	events  [][]byte // frames; event seq is at seq-1
+	keys    []int64  // what filters select by, of each
 	more    chan struct{}
 	streams int
 }
@@ -88,6 +93,8 @@ func (f *fake) takeEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	f.mu.Lock()
 	for _, p := range payloads {
+		m, _ := parseMark(p)
+		f.keys = append(f.keys, m.K)
 		frame := sse.AppendSeqEvent(nil, "abcdefgh", uint64(len(f.events)+1), "", p)
 		if f.noIDs {
 			frame = sse.AppendEvent(nil, "", "", p)
@@ -123,6 +130,7 @@ func (f *fake) stream(w http.ResponseWriter, r *http.Request) {
 	if !f.chunked {
 		w.Header().Set("Transfer-Encoding", "identity")
 	}
+	filter := r.URL.Query().Get("filter")
 	out := http.NewResponseController(w)
 	hello := sse.AppendRetry(sse.AppendComment(nil, fmt.Sprint("stream ", i)), time.Second)
 	if !f.noIDs {
@@ -132,10 +140,13 @@ func (f *fake) stream(w http.ResponseWriter, r *http.Request) {
 	out.Flush()
 	for {
 		f.mu.Lock()
-		frames, more := f.events[at:], f.more
+		frames, keys, more := f.events[at:], f.keys[at:], f.more
 		f.mu.Unlock()
-		for _, frame := range frames {
+		for n, frame := range frames {
 			at++
+			if !f.passing(i, filter, keys[n], at) {
+				continue
+			}
 			pieces := [][]byte{frame}
 			if f.mangle != nil {
 				pieces = f.mangle(i, at, frame)
@@ -154,6 +165,18 @@ func (f *fake) stream(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// passing reports whether stream i with the filter, empty for none, gets the
+// event at seq with the key.
+func (f *fake) passing(i int, filter string, key int64, seq uint64) bool {
+	switch {
+	case filter == "":
+		return true
+	case f.passes != nil:
+		return f.passes(i, filter, seq)
+	}
+	return slices.Contains(keysOf(filter), key)
 }
 
 // options are for a short test of f.

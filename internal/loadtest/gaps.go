@@ -113,7 +113,7 @@ func (o order) bounds(n int64) (first, last uint64) {
 // lossText tells the first loss of a stream for people.
 func (k *tracker) lossText(last int64, o order) string {
 	for _, s := range append(k.missing[:len(k.missing):len(k.missing)], span{k.next, last}) {
-		for n := s.first; n <= s.last; n++ {
+		for n := k.taking.from(s.first); n <= s.last; n = k.taking.from(n + 1) {
 			if first, to := o.bounds(n); !k.covers(first, to) {
 				return fmt.Sprintf("event %d of the missing %d to %d, at sequence %d to %d, was not announced; announced were %v",
 					n, s.first, s.last, first, to, k.gaps[:min(len(k.gaps), 5)])
@@ -134,7 +134,7 @@ func (k *tracker) settle(last int64, o order) (lost, announced int64) {
 		spans = append(spans[:len(spans):len(spans)], span{k.next, last})
 	}
 	for _, s := range spans {
-		for n := s.first; n <= s.last; n++ {
+		for n := k.taking.from(s.first); n <= s.last; n = k.taking.from(n + 1) {
 			if k.covers(o.bounds(n)) {
 				announced++
 			} else {

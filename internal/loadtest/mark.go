@@ -14,11 +14,12 @@ const EventType = "loadtest"
 
 // mark is what a published event carries, so that each stream can check what
 // it got: the run it belongs to, its number from 1, and when it should have
-// been sent, in Unix nanoseconds.
+// been sent, in Unix nanoseconds; and what filters select it by, 0 if there are none.
 type mark struct {
 	Run string `json:"run"`
 	N   int64  `json:"n"`
 	T   int64  `json:"t"`
+	K   int64  `json:"k"`
 }
 
 // payload is a mark as it is received.
@@ -44,6 +45,10 @@ func appendMark(dst []byte, m mark) []byte {
 	dst = strconv.AppendInt(dst, m.N, 10)
 	dst = append(dst, `,"t":`...)
 	dst = strconv.AppendInt(dst, m.T, 10)
+	if m.K != 0 {
+		dst = append(dst, `,"k":`...)
+		dst = strconv.AppendInt(dst, m.K, 10)
+	}
 	return append(dst, `,"pad":"`...)
 }
 
@@ -83,6 +88,7 @@ const (
 	kindMoved             // an id alone
 	kindGap               // the server says that it cannot give some events
 	kindReset             // the server says that the stream begins anew
+	kindError             // the server says that the stream's filter failed
 )
 
 // record is one frame as every stream that receives it sees it.
@@ -97,14 +103,16 @@ type record struct {
 	hasID bool   // id is of this frame
 	id    string // as sent, to resume from
 	gap   *gap   // of kindGap and kindReset
+	text  string // of kindError
 }
 
 // recorder makes records of frames.
 type recorder struct {
-	run    string // the run under test; empty until the first mark if only listening
-	size   int    // of the events published; -1 if not known
+	run    string  // the run under test; empty until the first mark if only listening
+	size   int     // of the events published; -1 if not known
+	spread *spread // of the events published
 	epochs map[string]int32
-	order  order
+	order  *order // of the worker
 }
 
 func (c *recorder) record(f sse.Frame) record {
@@ -125,13 +133,15 @@ func (c *recorder) record(f sse.Frame) record {
 		r.kind, r.gap = kindGap, parseGap(f)
 	case string(f.Event) == "reset":
 		r.kind, r.gap = kindReset, parseGap(f)
+	case string(f.Event) == "filter_error":
+		r.kind, r.text = kindError, string(f.Data[:min(len(f.Data), 200)])
 	default:
 		if m, ok := parseMark(f.Data); ok {
 			if c.run == "" {
 				c.run = m.Run
 			}
 			r.kind, r.n, r.t, r.mine = kindMark, m.N, m.T, m.Run == c.run
-			r.bad = r.mine && c.size >= 0 && m.Pad != pad(m.mark, c.size)
+			r.bad = r.mine && c.size >= 0 && (m.K != c.spread.key(m.N) || m.Pad != pad(m.mark, c.size))
 			if r.mine {
 				c.order.note(r.n, r.seq)
 			}

@@ -17,6 +17,10 @@ type Options struct {
 	// Selections are queries that are added to Target's, for the streams by
 	// turns. Each must take the published events. Empty adds nothing.
 	Selections []string
+	// Filters is how many distinct filters the streams ask for, by turns; each
+	// takes a known part of the published events. 0 asks for none. At most
+	// Streams and MaxFilters.
+	Filters int
 	// Post is where the events go as newline-delimited JSON. Required
 	// unless ListenOnly.
 	Post *url.URL
@@ -75,6 +79,20 @@ type Progress struct {
 	Restarts                            int64 // of the server, by the test
 }
 
+func (o *Options) checkFilters() error {
+	switch {
+	case o.Filters < 0 || o.Filters > MaxFilters || o.Filters > o.Streams-o.Stalled:
+		return fmt.Errorf("%d filters for %d streams: each filter needs a stream that is read, and %d are the most", o.Filters, o.Streams-o.Stalled, MaxFilters)
+	case o.Filters == 0:
+		return nil
+	case o.ListenOnly:
+		return errors.New("filters need events to be published: what they take is in the events")
+	case o.Target.Query().Has("filter"):
+		return errors.New("the address has a filter of its own: leave one of them out")
+	}
+	return nil
+}
+
 // check completes o and reports what is wrong with it.
 func (o *Options) check() error {
 	switch {
@@ -96,6 +114,9 @@ func (o *Options) check() error {
 		return fmt.Errorf("size %d: from 0 to %d bytes of data is possible", o.Size, maxBody/2)
 	case o.Duration <= 0:
 		return fmt.Errorf("duration %v: it must be above 0", o.Duration)
+	}
+	if err := o.checkFilters(); err != nil {
+		return err
 	}
 	for _, h := range o.Header {
 		if name, _, ok := strings.Cut(h, ":"); !ok || strings.ContainsAny(h, "\r\n") || strings.TrimSpace(name) == "" {

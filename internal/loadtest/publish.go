@@ -84,7 +84,7 @@ func (p *publisher) fill(n, now int64) (next int64) {
 		if len(p.body)+p.run.o.Size+256 > maxBody {
 			break
 		}
-		p.body = appendEvent(p.body, mark{p.run.runID, n, p.run.unix(p.due(n))}, p.run.o.Size)
+		p.body = appendEvent(p.body, mark{p.run.runID, n, p.run.unix(p.due(n)), p.run.spread.key(n)}, p.run.o.Size)
 	}
 	return n
 }

@@ -52,6 +52,7 @@ type Report struct {
 	Gaps          int64    `json:"gap_frames"`
 	Resets        int64    `json:"reset_frames"`
 
+	Filters *FiltersReport `json:"filters,omitempty"` // nil without filters
 	Stalled *StalledReport `json:"stalled,omitempty"` // nil if all streams were read
 	Chaos   *ChaosReport   `json:"chaos,omitempty"`   // nil without chaos
 	Latency *Latency       `json:"latency,omitempty"` // nil if no event had a mark
@@ -60,6 +61,13 @@ type Report struct {
 	Series  []Second       `json:"series"`
 
 	serverCPU time.Duration
+}
+
+// FiltersReport is what the streams asked for beside their selection.
+type FiltersReport struct {
+	Distinct int    `json:"distinct"`
+	Text     string `json:"text"`   // how they divide the events, for people
+	Errors   int64  `json:"errors"` // filter_error frames
 }
 
 // Latency is from an event's intended time to its arrival, in ms.
@@ -138,6 +146,9 @@ func (r *Report) addWorker(w *worker) {
 	r.Reconnects += w.reconnects
 	r.Delivered += w.delivered
 	r.Others += w.others
+	if r.Filters != nil {
+		r.Filters.Errors += w.filterErrors
+	}
 	r.Bytes += w.bytes
 	r.Gaps += w.gaps
 	r.Resets += w.resets

@@ -28,6 +28,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	for _, selection := range o.Selections {
 		r.Selections = append(r.Selections, queryWithoutSecrets(selection))
 	}
+	if t.spread != nil {
+		r.Filters = &FiltersReport{Distinct: o.Filters, Text: t.spread.text(int64(o.Streams))}
+	}
 	p := &reporter{run: t, series: s, streams: int64(o.Streams)}
 
 	finish, err := t.open(p, r)
@@ -53,9 +56,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	var all order
 	for _, w := range t.workers {
-		for _, f := range w.feeds {
-			all.merge(f.tape.order)
-		}
+		all.merge(*w.order)
 	}
 	for _, w := range t.workers {
 		w.finish(last, all)

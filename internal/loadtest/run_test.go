@@ -322,7 +322,7 @@ func TestRunWithSelections(t *testing.T) {
 		if r.Lost != 1 || r.FaultyStreams != 1 || r.Delivered != 1999 {
 			t.Errorf("got %+v, %d delivered, want one lost", r.faults, r.Delivered)
 		}
-		want := map[string]int{"format=ha&type=loadtest": 6, "format=ha&type=load*": 6, "format=ha": 4, "format=ha&snapshot=0&type=*": 4}
+		want := map[string]int{"format=ha&type=loadtest": 5, "format=ha&type=load*": 5, "format=ha": 5, "format=ha&snapshot=0&type=*": 5}
 		mu.Lock()
 		defer mu.Unlock()
 		if !maps.Equal(asked, want) {

@@ -30,7 +30,7 @@ type sim struct {
 }
 
 func (m *sim) frame(n int64) string {
-	line := appendEvent(nil, mark{"r", n, n * 1000}, m.size)
+	line := appendEvent(nil, mark{Run: "r", N: n, T: n * 1000}, m.size)
 	b := sse.AppendEvent(nil, "", "", line[:len(line)-1])
 	if m.ids {
 		b = sse.AppendSeqEvent(nil, "abcdefgh", uint64(100+n), "", line[:len(line)-1])
@@ -197,7 +197,7 @@ func checkSeed(t *testing.T, seed uint64) {
 	w := bench(t, len(scripts), 4000)
 	w.feeds[0].tape.size = m.size
 	play(t, r, w, scripts)
-	w.finish(m.last, w.feeds[0].tape.order)
+	w.finish(m.last, *w.feeds[0].tape.order)
 	if w.faults != want || w.delivered != marks {
 		t.Errorf("seed %d: got %+v of %d events, want %+v of %d", seed, w.faults, w.delivered, want, marks)
 	}
@@ -249,7 +249,7 @@ func TestOneChangedByteIsFound(t *testing.T) {
 		w := bench(t, 3, 1<<20)
 		w.feeds[0].tape.size = m.size
 		play(t, m.Rand, w, []script{good, {conns: []string{bad}}, good})
-		w.finish(m.last, w.feeds[0].tape.order)
+		w.finish(m.last, *w.feeds[0].tape.order)
 		if w.faults.total() == 0 || w.faultyStreams() != 1 || len(w.examples)+int(w.faults.Lost) == 0 {
 			t.Errorf("%q for %q: got %+v in %d streams, want a fault in one", change[1], change[0], w.faults, w.faultyStreams())
 		}

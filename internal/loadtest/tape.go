@@ -19,6 +19,7 @@ import (
 type tape struct {
 	recorder
 	keep    int // bytes to keep at least, once there are so many
+	most    int // bounds each of the two generations of known frames
 	buf     []byte
 	base    uint64   // offset of buf[0], a frame boundary
 	recs    []record // frames that end after base
@@ -39,14 +40,15 @@ type place struct {
 	on   bool   // end and next are set
 }
 
-// maxPlaces bounds each of the two generations of known frames.
-const maxPlaces = 1 << 16
+// leastFrame is about the least that a frame takes, in bytes: as many are
+// known as fit on a tape.
+const leastFrame = 128
 
 // newTape returns a tape for events of the run, whose data has size bytes;
 // run may be empty and size -1 if they are not known.
 func newTape(run string, size, keep int) *tape {
-	t := &tape{keep: keep, seed: maphash.MakeSeed()}
-	t.run, t.size, t.epochs = run, size, map[string]int32{}
+	t := &tape{keep: keep, most: max(keep/leastFrame, 1024), seed: maphash.MakeSeed()}
+	t.run, t.size, t.epochs, t.order = run, size, map[string]int32{}, &order{}
 	t.places[0] = map[uint64]place{}
 	t.reader.On = t.frame
 	return t
@@ -129,7 +131,7 @@ func (t *tape) known(key uint64, f sse.Frame) place {
 }
 
 func (t *tape) remember(key uint64, p place) {
-	if len(t.places[0]) >= maxPlaces {
+	if len(t.places[0]) >= t.most {
 		t.places[1], t.places[0] = t.places[0], map[uint64]place{}
 	}
 	t.places[0][key] = p

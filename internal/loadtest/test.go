@@ -20,6 +20,7 @@ type test struct {
 	o       Options
 	target  *url.URL
 	runID   string // empty if only listening: the first one seen then
+	spread  *spread
 	began   time.Time
 	workers []*worker
 	gate    *gate
@@ -40,7 +41,7 @@ type test struct {
 }
 
 func newTest(ctx context.Context, o Options) *test {
-	t := &test{o: o, target: o.Target, began: time.Now(), gate: newGate(o.Ramp), intervals: make(chan interval, 64)}
+	t := &test{o: o, target: o.Target, began: time.Now(), gate: newGate(o.Ramp), spread: newSpread(o.Filters), intervals: make(chan interval, 64)}
 	t.ctx, t.cancel = context.WithCancelCause(ctx)
 	if !o.ListenOnly {
 		var id [6]byte
@@ -51,7 +52,7 @@ func newTest(ctx context.Context, o Options) *test {
 	first := 0
 	for i := range o.Workers {
 		n := (o.Streams - first) / (o.Workers - i)
-		t.workers = append(t.workers, newWorker(t, i, n))
+		t.workers = append(t.workers, newWorker(t, i, first, n))
 		first += n
 	}
 	return t

@@ -26,6 +26,10 @@ func (r *Report) WriteText(w io.Writer) error {
 
 // Verdict says in a sentence how the test went.
 func (r *Report) Verdict() string {
+	var only, others string
+	if r.Filters != nil {
+		only, others = " that its filter takes", ", and no other"
+	}
 	switch {
 	case r.total() > 0:
 		return fmt.Sprintf("FAULTY: %s in %s", r.faultText(), plural(int64(r.FaultyStreams), "stream"))
@@ -42,14 +46,18 @@ func (r *Report) Verdict() string {
 	case r.ListenOnly:
 		return "ok: every stream got every event once and in order from its first on"
 	case r.Announced > 0:
-		return fmt.Sprintf("ok: every stream got every event unaltered, once and in order, but for %s that it was told it would not get",
-			plural(r.Announced, "delivery"))
+		return fmt.Sprintf("ok: every stream got every event%s unaltered, once and in order%s, but for %s that it was told it would not get",
+			only, others, plural(r.Announced, "delivery"))
 	}
-	return "ok: every stream got every event unaltered, once and in order"
+	return "ok: every stream got every event" + only + " unaltered, once and in order" + others
 }
 
 func (r *Report) faultText() string {
-	return fmt.Sprintf("%s lost, %s repeated, %s disordered, %s altered", count(r.Lost), count(r.Repeated), count(r.Disordered), count(r.Altered))
+	text := fmt.Sprintf("%s lost, %s repeated, %s disordered, %s altered", count(r.Lost), count(r.Repeated), count(r.Disordered), count(r.Altered))
+	if r.Filters != nil || r.Unasked > 0 {
+		text += fmt.Sprintf(", %s not asked for", count(r.Unasked))
+	}
+	return text
 }
 
 // rows are the report's lines: a subject and what was found.
@@ -61,6 +69,9 @@ func (r *Report) rows() [][2]string {
 	}
 	if len(r.Selections) > 0 {
 		rows = append(rows, [2]string{"selections", fmt.Sprintf("%q", r.Selections)})
+	}
+	if f := r.Filters; f != nil {
+		rows = append(rows, [2]string{"filters", f.Text + "; " + plural(f.Errors, "filter_error frame")})
 	}
 	if !r.ListenOnly && r.Rate > 0 {
 		text := fmt.Sprintf("%s of %d bytes of data, %s wanted, %s done; slowest request %s", plural(r.Published, "event"), r.Size,

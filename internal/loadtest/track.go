@@ -17,6 +17,7 @@ type tracker struct {
 	lastID  string
 	faulty  bool
 	gaps    []gap // announced so far; nil in most streams
+	taking  *taking
 }
 
 // maxSpans bounds what a tracker remembers of a very broken stream; further
@@ -30,6 +31,7 @@ type faults struct {
 	Repeated   int64 `json:"repeated"`
 	Disordered int64 `json:"disordered"`
 	Altered    int64 `json:"altered"` // other data than was published
+	Unasked    int64 `json:"unasked"` // the stream's filter does not take it
 	// PublishedTwice counts deliveries of events that the publisher sent again, as
 	// the server had not answered. They are no fault.
 	PublishedTwice int64 `json:"published_twice"`
@@ -38,13 +40,14 @@ type faults struct {
 	Announced int64 `json:"announced"`
 }
 
-func (f faults) total() int64 { return f.Lost + f.Repeated + f.Disordered + f.Altered }
+func (f faults) total() int64 { return f.Lost + f.Repeated + f.Disordered + f.Altered + f.Unasked }
 
 func (f *faults) add(g faults) {
 	f.Lost += g.Lost
 	f.Repeated += g.Repeated
 	f.Disordered += g.Disordered
 	f.Altered += g.Altered
+	f.Unasked += g.Unasked
 	f.PublishedTwice += g.PublishedTwice
 	f.Announced += g.Announced
 }
@@ -55,7 +58,7 @@ func (k *tracker) expected(r *record) bool {
 	if r.n != k.next || r.seq <= k.seq || r.epoch != k.epoch || !r.hasID {
 		return false
 	}
-	k.next, k.seq, k.lastID = r.n+1, r.seq, r.id
+	k.next, k.seq, k.lastID = k.taking.from(r.n+1), r.seq, r.id
 	return true
 }
 
@@ -64,17 +67,21 @@ func (k *tracker) expected(r *record) bool {
 func (k *tracker) mark(r *record, f *faults, retried []span) (fault string) {
 	expected := k.next
 	if r.n == k.next || k.next == 0 {
-		k.next = r.n + 1
+		k.next = k.taking.from(r.n + 1)
 		return k.id(r, f, false)
 	}
 	switch {
+	case !k.taking.takes(r.n):
+		f.Unasked++
+		fault = "is not the filter's"
+		k.id(r, f, true)
 	case r.n > k.next:
 		if len(k.missing) < maxSpans {
 			k.missing = append(k.missing, span{k.next, r.n - 1})
 		} else {
-			f.Lost += r.n - k.next
+			f.Lost += k.taking.count(k.next, r.n-1)
 		}
-		k.next = r.n + 1
+		k.next = k.taking.from(r.n + 1)
 		if len(k.gaps) > 0 { // settle tells whether all was announced
 			return k.id(r, f, false)
 		}
@@ -147,10 +154,10 @@ func (k *tracker) found(n int64) bool {
 // last; 0 means that the last one is not known.
 func (k *tracker) lost(last int64) (n int64) {
 	for _, s := range k.missing {
-		n += s.last - s.first + 1
+		n += k.taking.count(s.first, s.last)
 	}
 	if k.next > 0 && last >= k.next {
-		n += last - k.next + 1
+		n += k.taking.count(k.next, last)
 	}
 	return n
 }

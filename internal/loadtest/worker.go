@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -26,6 +25,7 @@ type worker struct {
 	run    *test
 	target *url.URL
 	feeds  []*feed
+	order  *order // of all events that its streams have had
 
 	streams   []stream
 	waiting   []int32   // streams to be opened, by the time when
@@ -41,16 +41,11 @@ type worker struct {
 	delivered, others, bytes int64
 	faults                   faults
 	gaps, resets, reconnects int64
+	filterErrors             int64
 	examples                 []string
 	open, ever               int64
 
 	live live
-}
-
-// feed is what streams with the same selection share.
-type feed struct {
-	request []byte // head of the request, but for Last-Event-ID and the empty line
-	tape    *tape
 }
 
 // live is a worker's figures for other goroutines.
@@ -69,45 +64,25 @@ type interval struct {
 	hist      *hdrhistogram.Histogram
 }
 
-func newWorker(t *test, number, n int) *worker {
-	w := &worker{run: t, target: t.target}
-	size := t.o.Size
-	if t.o.ListenOnly {
-		size = -1
-	}
-	for _, u := range t.targets() {
-		w.feeds = append(w.feeds, &feed{requestHead(u, t.o.Token, t.o.Header), newTape(t.runID, size, tapeKeep)})
-	}
+// newWorker returns the worker with the number, of the n streams from first on.
+func newWorker(t *test, number, first, n int) *worker {
+	w := &worker{run: t, target: t.target, order: &order{}}
+	feeds := newFeeds(w)
 	w.hist = newHistogram()
 	w.mischief = newMischief(t.o.Chaos, number)
 	w.live.pending.Store(int64(n))
 	w.streams = make([]stream, n)
 	for i := range w.streams {
-		w.streams[i] = stream{index: int32(i), fd: -1, feed: w.feeds[i%len(w.feeds)]}
+		f := feeds.of(first + i)
+		w.streams[i] = stream{index: int32(i), fd: -1, feed: f, tracker: tracker{taking: f.taking}}
 		if !t.o.ListenOnly {
-			w.streams[i].next = 1
+			w.streams[i].next = f.taking.from(1)
 		}
 		w.waiting = append(w.waiting, int32(i))
 	}
+	feeds.share()
 	return w
 }
-
-// targets returns the address for each selection.
-func (t *test) targets() (all []*url.URL) {
-	for _, selection := range t.o.Selections {
-		u := *t.target
-		u.RawQuery = strings.Trim(u.RawQuery+"&"+selection, "&")
-		all = append(all, &u)
-	}
-	if len(all) == 0 {
-		all = []*url.URL{t.target}
-	}
-	return all
-}
-
-// tapeKeep is how far behind the newest bytes a stream may be and still be
-// checked by comparison: 8 MiB, what servers keep in memory for theirs.
-const tapeKeep = 8 << 20
 
 // opened notes that the head of an event stream has come.
 func (w *worker) opened(s *stream) {
@@ -166,6 +141,11 @@ func (w *worker) note(s *stream, r *record, now int64) {
 			if f := s.mark(r, &w.faults, w.run.retriedSpans()); f != "" {
 				fault = f
 			}
+		}
+	case r.kind == kindError:
+		w.filterErrors++
+		if fault = s.id(r, &w.faults, false); fault == "" {
+			fault = "a filter failed: " + r.text
 		}
 	case r.kind == kindGap:
 		w.gaps++
