@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"carillon/scripts/filter"
 	"context"
 	"fmt"
 	goruntime "runtime"
@@ -68,7 +69,7 @@ func testAttack(t *testing.T, p *Pool, source string, survives bool) {
 	var longest time.Duration
 	last := time.Now()
 	seen := 0
-	err := p.Decide(context.Background(), "operator", events, filters, nil, func(f, e int, o Outcome) {
+	err := p.Decide(context.Background(), "operator", events, filters, nil, func(f, e int, o filter.Outcome) {
 		if f == hostile {
 			seen = checkHostile(t, e, o, seen, survives)
 			return
@@ -111,7 +112,7 @@ func testAttack(t *testing.T, p *Pool, source string, survives bool) {
 
 // checkHostile checks an outcome of the hostile filter, which has told of seen
 // events: each event once, an error at the attack.
-func checkHostile(t *testing.T, event int, o Outcome, seen int, survives bool) int {
+func checkHostile(t *testing.T, event int, o filter.Outcome, seen int, survives bool) int {
 	if event != seen {
 		t.Errorf("the hostile filter told of event %d, want %d", event, seen)
 	}
@@ -142,7 +143,7 @@ func TestAttacksWhileLoading(t *testing.T) {
 	good := compileAll(t, p, "operator", "e => true")
 	for _, source := range []string{"for (;;);", "new Array(1e9).fill(0);", "'x'.repeat(2 ** 40);"} {
 		_, err := p.Compile(context.Background(), "operator", "bad", source+" export default e => true", nil)
-		var refused *Error
+		var refused *filter.Error
 		if !asError(err, &refused) || !strings.Contains(refused.Message, "while it was loaded") {
 			t.Errorf("%s: got %v, want an Error that says when", source, err)
 		}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"carillon/scripts/filter"
 	"context"
 	"fmt"
 	"testing"
@@ -15,7 +16,7 @@ func BenchmarkDecide(b *testing.B) {
 			b.ReportAllocs()
 			matches := 0
 			for b.Loop() {
-				err := p.Decide(context.Background(), "operator", events, filters, nil, func(int, int, Outcome) { matches++ })
+				err := p.Decide(context.Background(), "operator", events, filters, nil, func(int, int, filter.Outcome) { matches++ })
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -34,7 +35,7 @@ func BenchmarkSingle(b *testing.B) {
 			p, filters := benchFilters(b, n)
 			events := lights(1)
 			for b.Loop() {
-				if err := p.Decide(context.Background(), "operator", events, filters, nil, func(int, int, Outcome) {}); err != nil {
+				if err := p.Decide(context.Background(), "operator", events, filters, nil, func(int, int, filter.Outcome) {}); err != nil {
 					b.Fatal(err)
 				}
 			}

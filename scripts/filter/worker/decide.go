@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"carillon/runtime"
+	"carillon/scripts/filter"
 )
 
 const (
@@ -40,7 +41,7 @@ const (
 // ErrClosed, or an error if the process can't be run: then nothing is known of
 // the events after the last that out was called for.
 func (p *Pool) Decide(ctx context.Context, domain string, events []*runtime.Event, filters []*Filter,
-	wants func(filter, event int) bool, out func(filter, event int, o Outcome)) error {
+	wants func(filter, event int) bool, out func(filter, event int, o filter.Outcome)) error {
 	for _, f := range filters {
 		if f.lane.domain != domain {
 			return fmt.Errorf("the filter %s is of %s, not of %s", f.Name(), f.lane.domain, domain)
@@ -70,7 +71,7 @@ type request struct {
 	events   []*runtime.Event
 	filters  []*Filter
 	wants    func(filter, event int) bool
-	out      func(filter, event int, o Outcome)
+	out      func(filter, event int, o filter.Outcome)
 	next     int     // the first event that is not told
 	sent     int     // the first event that is not on its way
 	flight   []*trip // what is, oldest first
@@ -267,7 +268,7 @@ func (r *request) told(t *trip, m *part, tell bool) {
 			}
 			decisions++
 			r.filters[k].budget.decided++
-			o := Outcome{Match: m.matches.has(i*t.asked + place)}
+			o := filter.Outcome{Match: m.matches.has(i*t.asked + place)}
 			if len(m.extras) > 0 && m.extras[0].event == m.first+i && m.extras[0].filter == place {
 				r.add(&o, m.extras[0])
 				m.extras = m.extras[1:]
@@ -284,7 +285,7 @@ func (r *request) told(t *trip, m *part, tell bool) {
 	}
 }
 
-func (r *request) add(o *Outcome, x extra) {
+func (r *request) add(o *filter.Outcome, x extra) {
 	if x.kind == extraProjection {
 		o.Data = []byte(x.text)
 		return
@@ -300,10 +301,10 @@ func (r *request) refuse(t *trip, event int) {
 	}
 }
 
-func (r *request) refuseOne(t *trip, filter, event int) {
-	if r.wants == nil || r.wants(filter, event) {
+func (r *request) refuseOne(t *trip, k, event int) {
+	if r.wants == nil || r.wants(k, event) {
 		r.pool.failures.Add(1)
-		r.out(filter, event, Outcome{Err: t.why[filter]})
+		r.out(k, event, filter.Outcome{Err: t.why[k]})
 	}
 }
 

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"carillon/scripts/filter"
 	"context"
 	"fmt"
 	"time"
@@ -176,7 +177,7 @@ func (l *lane) compile(ctx context.Context, f *Filter) error {
 				return fmt.Errorf("loading the filter: the worker %s", ended.reason)
 			}
 			l.pool.jail(f, ended.reason)
-			return &Error{Line: 1, Column: 1, Message: "the filter " + ended.reason + " while it was loaded"}
+			return &filter.Error{Line: 1, Column: 1, Message: "the filter " + ended.reason + " while it was loaded"}
 		}
 		m, ok := reply.(loaded)
 		if !ok || m.id != f.load.id {
@@ -184,7 +185,7 @@ func (l *lane) compile(ctx context.Context, f *Filter) error {
 		}
 		if m.message != "" {
 			l.drop(f.load.id)
-			return &Error{Line: max(m.line, 1), Column: max(m.column, 1), Message: m.message}
+			return &filter.Error{Line: max(m.line, 1), Column: max(m.column, 1), Message: m.message}
 		}
 		return nil
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"carillon/scripts/filter"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -212,7 +213,7 @@ func (f *Filter) Release() {
 // Filter, which ends when all who compiled it have called Release. Parameters
 // are strings, finite numbers and booleans.
 //
-// The error is an *Error if the source is at fault: it has a syntax error,
+// The error is a *filter.Error if the source is at fault: it has a syntax error,
 // throws, hangs or takes too much memory while it is loaded, or is in
 // quarantine.
 func (p *Pool) Compile(ctx context.Context, domain, name, source string, params map[string]any) (*Filter, error) {
@@ -256,7 +257,7 @@ func (p *Pool) known(print fingerprint) (*Filter, error) {
 	defer p.mu.Unlock()
 	if q := p.quarantined[print]; q != nil {
 		if p.now().Before(q.until) {
-			return nil, &Error{Line: 1, Column: 1, Message: q.message()}
+			return nil, &filter.Error{Line: 1, Column: 1, Message: q.message()}
 		}
 		delete(p.quarantined, print)
 	}

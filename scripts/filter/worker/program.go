@@ -177,7 +177,7 @@ var promiseType = reflect.TypeFor[*goja.Promise]()
 // project makes a projection of an object.
 func (p *program) project(result *goja.Object) verdict {
 	if result.ExportType() == promiseType {
-		return verdict{err: "TypeError: the filter returned a promise: a filter decides at once, it can't be async"}
+		return verdict{err: "TypeError: a filter returned a promise; it has to decide at once"}
 	}
 	value, err := p.stringify(goja.Undefined(), result)
 	if err != nil {
@@ -185,20 +185,20 @@ func (p *program) project(result *goja.Object) verdict {
 	}
 	text, ok := value.(goja.String)
 	if !ok || text.Length() == 0 {
-		return verdict{err: "TypeError: the filter returned an object that JSON can't hold"}
+		return verdict{err: "TypeError: a filter returned an object that JSON can't hold"}
 	}
 	if text.Length() > maxProjection {
-		return verdict{err: fmt.Sprintf("RangeError: the filter returned an object of %d characters of JSON, and at most %d are allowed", text.Length(), maxProjection)}
+		return verdict{err: fmt.Sprintf("RangeError: a filter returned an object of %d characters of JSON, and at most %d are allowed", text.Length(), maxProjection)}
 	}
 	switch data := text.String(); {
 	case data[0] == '{' && len(data) <= maxProjection:
 		return verdict{match: true, data: data}
 	case data[0] == '{':
-		return verdict{err: fmt.Sprintf("RangeError: the filter returned an object of %d bytes of JSON, and at most %d are allowed", len(data), maxProjection)}
+		return verdict{err: fmt.Sprintf("RangeError: a filter returned an object of %d bytes of JSON, and at most %d are allowed", len(data), maxProjection)}
 	case data[0] == '[':
-		return verdict{err: "TypeError: the filter returned an array: return an object, or true or false"}
+		return verdict{err: "TypeError: a filter returned an array; it may return an object, or anything that is true or false"}
 	}
-	return verdict{err: "TypeError: the filter returned an object whose JSON is not an object"}
+	return verdict{err: "TypeError: a filter returned an object whose JSON is not an object"}
 }
 
 // message returns the text of what was thrown.

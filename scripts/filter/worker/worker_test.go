@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"carillon/runtime"
+	"carillon/scripts/filter"
 )
 
 // TestMain lets the test binary be the worker that the tests start.
@@ -29,8 +30,9 @@ func newTestPool(t testing.TB, o Options) *Pool {
 		t.Fatal(err)
 	}
 	o.Command = []string{self, "filter-worker"}
-	if raceEnabled {
-		o.Memory = max(o.Memory, 400<<20) // the race detector takes several times what the program does
+	if raceEnabled { // the detector takes several times what the program does, of everything
+		o.Memory = max(o.Memory, 400<<20)
+		o.Deadline = max(o.Deadline, 500*time.Millisecond)
 	}
 	o.Log = slog.New(slog.NewTextHandler(testLog{t}, nil))
 	p := NewPool(o)
@@ -91,7 +93,7 @@ func lights(n int) []*runtime.Event {
 func answers(t testing.TB, p *Pool, domain string, events []*runtime.Event, filters []*Filter, wants func(filter, event int) bool) []string {
 	t.Helper()
 	var told []string
-	err := p.Decide(context.Background(), domain, events, filters, wants, func(f, e int, o Outcome) {
+	err := p.Decide(context.Background(), domain, events, filters, wants, func(f, e int, o filter.Outcome) {
 		what := "match"
 		if o.Data != nil {
 			what = string(o.Data)
@@ -116,4 +118,4 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func asError(err error, target **Error) bool { return errors.As(err, target) }
+func asError(err error, target **filter.Error) bool { return errors.As(err, target) }
