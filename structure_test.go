@@ -34,7 +34,7 @@ var known = []string{
 	".", "runtime", "runtime/runtimetest", "runtime/journal", "scripts", "scripts/filter",
 	"plugins", "plugins/adapter", "plugins/hostsensors", "plugins/mqtt", "plugins/modbus",
 	"httpd", "httpd/broadcast", "httpd/ui", "internal/config", "internal/watch", "internal/sse",
-	"internal/loadtest", "examples", "examples/home",
+	"internal/loadtest", "internal/typescript", "examples", "examples/home",
 }
 
 func TestImportTable(t *testing.T) {

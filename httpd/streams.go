@@ -46,10 +46,14 @@ type selections struct {
 	Entities []string `json:"entity_id,omitempty"`
 }
 
+func named(sel broadcast.Selection) selections {
+	return selections{sel.Types, sel.Domains, sel.Entities}
+}
+
 func (s *Server) describe(info broadcast.StreamInfo) streamInfo {
 	d := streamInfo{
 		ID: info.ID, Credential: info.Credential, Remote: info.Remote, Since: stamp(info.ConnectedAt),
-		Selection: selections(info.Selection), Format: info.Format, Slow: info.Slow.String(), Gaps: "event",
+		Selection: named(info.Selection), Format: info.Format, Slow: info.Slow.String(), Gaps: "event",
 		Position: sse.FormatID(s.Epoch, info.Position), Bytes: info.Bytes, Events: info.Events, LastSent: stamp(info.LastSent),
 		Lag: streamLag{info.LagEvents, info.LagBytes, info.KernelBytes}, State: "live",
 	}
@@ -176,7 +180,7 @@ func (s *Server) postStream(c *call) error {
 		return err
 	}
 	return writeJSON(c, map[string]any{
-		"id": c.rest, "at": sse.FormatID(s.Epoch, change.at), "selection": selections(q.selection),
+		"id": c.rest, "at": sse.FormatID(s.Epoch, change.at), "selection": named(q.selection),
 		"entered": change.entered, "left": change.left,
 	})
 }
@@ -199,18 +203,18 @@ func (s *Server) reselect(c *call, q query) (done change, err error) {
 	_, leave := s.leaving.Load(c.rest)
 	leave = q.leave == yes || leave && q.leave != no
 	f := s.format(stream.Format)
-	err = s.hub.Reselect(c.rest, q.selection, func() (own []byte, after uint64) {
+	err = s.hub.Reselect(c.rest, q.selection, func(was broadcast.Selection) (own []byte, after uint64) {
 		states, cut := s.Runtime.Snapshot()
 		done.at = cut
 		for _, state := range states {
-			if leave && takesState(&stream.Selection, state) && !takesState(&q.selection, state) {
+			if leave && takesState(&was, state) && !takesState(&q.selection, state) {
 				own = f.appendLeave(own, state.EntityID, cut, stream.GapsAsData)
 				done.left++
 			}
 		}
 		if !q.refrain {
 			own = f.appendStates(own, states, cut, func(state *runtime.State) bool {
-				enters := takesState(&q.selection, state) && !takesState(&stream.Selection, state)
+				enters := takesState(&q.selection, state) && !takesState(&was, state)
 				if enters {
 					done.entered++
 				}

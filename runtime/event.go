@@ -17,6 +17,9 @@ const (
 	ScriptLoaded   = "script_loaded"
 	ScriptFailed   = "script_failed"
 	ScriptRemoved  = "script_removed"
+	FilterLoaded   = "filter_loaded"
+	FilterFailed   = "filter_failed"
+	FilterRemoved  = "filter_removed"
 	SystemStatus   = "system_status"
 )
 

@@ -53,27 +53,63 @@ func (h *Hub) Attach(r Request) (*Stream, error) {
 		r.Conn = u.UnsafeConn() // of fasthttp's wrapper, which hides the descriptor
 	}
 
+	h.attaching <- struct{}{}
+	defer func() { <-h.attaching }()
+	if err := h.takeOver(s, r.Conn); err != nil {
+		return nil, fmt.Errorf("taking over the connection: %w", err)
+	}
+	if err := h.admit(s, &r, sel, now); err != nil {
+		if s.fd >= 0 {
+			dropDescriptor(int(s.fd))
+		}
+		return nil, err
+	}
+	if s.fd >= 0 {
+		r.Conn.Close() //nolint:errcheck // the duplicate is what counts
+	}
+	return s, nil
+}
+
+// takeOver duplicates the connection's descriptor, or else makes the line of a
+// stream of the portable pump.
+func (h *Hub) takeOver(s *Stream, conn net.Conn) error {
+	if len(h.pumps) > 1 {
+		fd, ok, err := duplicate(conn, h.cfg.SendBuffer)
+		if err != nil {
+			return err
+		}
+		if ok {
+			s.fd = int32(fd)
+			return nil
+		}
+	}
+	s.line = newLine(conn)
+	return nil
+}
+
+// admit gives the stream its feed and its pump, unless it may not be.
+func (h *Hub) admit(s *Stream, r *Request, sel Selection, now time.Time) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed || h.draining {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	if r.ID != "" && h.ids.find(r.ID) != nil {
-		return nil, fmt.Errorf("stream id %q is taken", r.ID)
+		return fmt.Errorf("stream id %q is taken", r.ID)
+	}
+	if sel.Filter != nil && h.cfg.Filters == nil {
+		return ErrNoFilters
 	}
 	ch, err := h.channel(r.Format, now)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	p, err := h.place(s, r.Conn)
-	if err != nil {
-		return nil, fmt.Errorf("taking over the connection: %w", err)
-	}
+	p := h.place(s)
 	if !r.Resume && r.After == 0 {
 		s.pos = h.head.Load()
 	}
-	f := ch.feed(sel, h.head.Load(), now)
-	s.member = f.member(h.pumps, p)
+	f := h.feed(ch, sel, r.GapsAsData, now)
+	s.member = f.member(h.pumps[p])
 	f.streams.Add(1)
 	h.met.streams.Add(1)
 	h.met.opened.Inc()
@@ -81,25 +117,17 @@ func (h *Hub) Attach(r Request) (*Stream, error) {
 	h.ids.add(s)
 	h.pumps[p].attach(s)
 	h.pumps[p].wake()
-	return s, nil
+	return nil
 }
 
-// place hands the connection to the stream and chooses its pump.
-func (h *Hub) place(s *Stream, conn net.Conn) (int, error) {
+// place chooses the stream's pump: the portable one is the last.
+func (h *Hub) place(s *Stream) int {
 	last := len(h.pumps) - 1
-	if last > 0 {
-		fd, ok, err := takeDescriptor(conn, h.cfg.SendBuffer)
-		if err != nil {
-			return 0, err
-		}
-		if ok {
-			s.fd = int32(fd)
-			h.lastPump = (h.lastPump + 1) % last
-			return h.lastPump, nil
-		}
+	if s.fd < 0 {
+		return last
 	}
-	s.line = newLine(conn)
-	return last, nil
+	h.lastPump = (h.lastPump + 1) % last
+	return h.lastPump
 }
 
 // channel returns the channel of a format, which begins with the first stream.
@@ -111,39 +139,45 @@ func (h *Hub) channel(name string, now time.Time) (*channel, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("%w %q", ErrUnknownFormat, name)
 	}
-	ch := &channel{format: h.cfg.Formats[i], epoch: h.cfg.Epoch, feeds: make(map[string]*feed)}
+	ch := &channel{format: h.cfg.Formats[i], epoch: h.cfg.Epoch, feeds: make(map[feedKey]*feed)}
 	ch.quiet, ch.pinged = now.UnixNano(), now.UnixNano()
-	ch.tape = newTape(h.cfg.TapeBytes, h.head.Load(), h.fence, h.halt, h.play)
+	ch.newTape = func(seq uint64) *tape { return newTape(h.cfg.TapeBytes, seq, h.fence, h.halt, h.play) }
+	ch.tape = ch.newTape(h.head.Load())
 	h.channels[name] = ch
 	return ch, nil
 }
 
-// feed returns the feed of a canonical selection.
-func (ch *channel) feed(sel Selection, head uint64, now time.Time) *feed {
+// feed returns the feed of a canonical selection. It is called with mu held.
+func (h *Hub) feed(ch *channel, sel Selection, asData bool, now time.Time) *feed {
 	if sel.all() {
 		if ch.whole == nil {
-			ch.whole = &feed{ch: ch, whole: true}
+			ch.whole = &feed{ch: ch, whole: true, heads: &h.head}
 		}
 		return ch.whole
 	}
 	key := sel.key()
+	key.asData = asData && sel.Filter != nil
 	f := ch.feeds[key]
 	if f == nil {
-		f = &feed{ch: ch, sel: sel, base: head, quiet: now.UnixNano()}
+		head := h.head.Load()
+		f = &feed{ch: ch, sel: sel, asData: key.asData, heads: &h.head, since: head, base: head, quiet: now.UnixNano()}
 		ch.feeds[key] = f
-		ch.index.add(f)
+		h.uses(f)
 	}
 	return f
 }
 
-func (f *feed) member(pumps []pump, p int) *member {
-	if f.members == nil {
-		f.members = make([]*member, len(pumps))
+// member returns the part of the feed that belongs to a pump. It is called with
+// Hub.mu held.
+func (f *feed) member(p pump) *member {
+	for _, m := range f.members {
+		if m.pump == p {
+			return m
+		}
 	}
-	if f.members[p] == nil {
-		f.members[p] = &member{feed: f, pump: pumps[p]}
-	}
-	return f.members[p]
+	m := &member{feed: f, pump: p}
+	f.members = append(f.members, m)
+	return m
 }
 
 // left notes that a stream of the feed is gone. Any pump calls it.
@@ -166,7 +200,7 @@ func (h *Hub) reap() {
 		for key, f := range ch.feeds {
 			if f.streams.Load() == 0 {
 				delete(ch.feeds, key)
-				ch.index.remove(f)
+				h.unuses(f)
 			}
 		}
 	}

@@ -24,6 +24,7 @@ type Config struct {
 	Stream  Stream
 	Journal Journal
 	Scripts Scripts
+	Filters Filters
 	Log     Log
 }
 
@@ -76,9 +77,13 @@ type Limits struct {
 	// StreamsPerCredential bounds the open streams with one token, or with JWTs
 	// of one subject; 0 = no limit.
 	StreamsPerCredential int
-	Polls                int // polls that wait
-	ConnectionsPerSecond int // new connections from one address; 0 = no limit
-	SelectionItems       int // names in one stream's selection
+	Polls                int   // polls that wait
+	ConnectionsPerSecond int   // new connections from one address; 0 = no limit
+	SelectionItems       int   // names in one stream's selection
+	FilterBytes          int64 // bytes of the text of one filter
+	// FiltersPerCredential bounds the different filters that streams with one
+	// token, or with JWTs of one subject, have at once; 0 = no limit.
+	FiltersPerCredential int
 }
 
 // Stream is about event streams.
@@ -122,6 +127,20 @@ func (s *Scripts) Granted(script string) []string {
 	return slices.Compact(read)
 }
 
+// Filters is about the filters of streams.
+type Filters struct {
+	// FullJavaScript are the JWT subjects whose filters may use all of JavaScript,
+	// as the administrator's may.
+	FullJavaScript []string
+	Worker         Worker
+}
+
+// Worker bounds the processes that run filters of full JavaScript.
+type Worker struct {
+	Memory   int64         // bytes of one process
+	Deadline time.Duration // of one batch of events
+}
+
 // Log is what is logged, and how.
 type Log struct {
 	Level  slog.Level
@@ -134,13 +153,14 @@ func Default() *Config {
 	return &Config{
 		Server: Server{Listen: "127.0.0.1:8123", HeaderTimeout: 10 * time.Second, Drain: 2 * time.Second},
 		Auth:   Auth{Lockout: Lockout{Failures: 10, Window: time.Minute, Duration: time.Minute}},
-		Limits: Limits{Body: 1 << 20, Polls: 1000, SelectionItems: 256},
+		Limits: Limits{Body: 1 << 20, Polls: 1000, SelectionItems: 256, FilterBytes: 16 << 10, FiltersPerCredential: 100},
 		Stream: Stream{
 			Tape: 8 << 20, SendBuffer: 16 << 10,
 			Beat: 15 * time.Second, Retry: 2 * time.Second, Slow: "replay",
 		},
 		Journal: Journal{MaxAge: 30 * day, MaxBytes: 1 << 30},
 		Scripts: Scripts{Grace: 10 * time.Minute, Timeout: time.Second},
+		Filters: Filters{Worker: Worker{Memory: 96 << 20, Deadline: 50 * time.Millisecond}},
 		Log:     Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }

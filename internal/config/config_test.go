@@ -38,6 +38,8 @@ limits:
   polls: 70
   connections_per_second: 80
   selection_items: 1
+  filter_bytes: 2KiB
+  filters_per_credential: 90
 stream:
   tape: 1.5 GiB
   send_buffer: 65536
@@ -56,6 +58,9 @@ scripts:
       read: [/proc/uptime, /proc/loadavg]
     hall.ts: {read: [/etc/hostname, /proc/uptime]}
     idle.js:
+filters:
+  full_javascript: [dashboards, "a b"]
+  worker: {memory: 128MiB, deadline: 20ms}
 log:
   level: debug
   format: json
@@ -67,7 +72,7 @@ func fullConfig() *Config {
 			CORS: CORS{[]string{"https://dash.example.com", "http://localhost:3000", "capacitor://localhost", "http://[::1]"}}, HeaderTimeout: 2500 * time.Millisecond},
 		Auth: Auth{Lockout{0, 90 * time.Minute, 90 * time.Minute},
 			JWT{"secret", []string{"a.pem", "/etc/b.pem"}, "https://login.example.com/: #1", "42"}},
-		Limits:  Limits{64000, 20000, 50, 60, 70, 80, 1},
+		Limits:  Limits{64000, 20000, 50, 60, 70, 80, 1, 2048, 90},
 		Stream:  Stream{3 << 29, 65536, 5 * time.Second, 500 * time.Millisecond, time.Minute, "conflate"},
 		Journal: Journal{15*day + 12*time.Hour, 2 << 30},
 		Scripts: Scripts{day, 50 * time.Millisecond, map[string]Permission{
@@ -75,7 +80,8 @@ func fullConfig() *Config {
 			"hall.ts":     {[]string{"/etc/hostname", "/proc/uptime"}},
 			"idle.js":     {},
 		}},
-		Log: Log{slog.LevelDebug, "json"},
+		Filters: Filters{[]string{"dashboards", "a b"}, Worker{128 << 20, 20 * time.Millisecond}},
+		Log:     Log{slog.LevelDebug, "json"},
 	}
 }
 
