@@ -140,7 +140,8 @@ func (h *Hub) channel(name string, now time.Time) (*channel, error) {
 		return nil, fmt.Errorf("%w %q", ErrUnknownFormat, name)
 	}
 	ch := &channel{format: h.cfg.Formats[i], epoch: h.cfg.Epoch, head: &h.head, feeds: make(map[feedKey]*feed)}
-	ch.quiet, ch.pinged = now.UnixNano(), now.UnixNano()
+	ch.quiet, ch.pinged, ch.quietest = now.UnixNano(), now.UnixNano(), now.UnixNano()
+	ch.leastRefs = h.cfg.feedRefs
 	ch.newTape = func(seq uint64) *tape { return newTape(h.cfg.TapeBytes, seq, h.fence, h.halt, h.play) }
 	ch.tape = ch.newTape(h.head.Load())
 	h.channels[name] = ch

@@ -17,7 +17,8 @@ type channel struct {
 	aside  atomic.Pointer[tape]   // frames for filtered feeds alone; nil until there is one
 	ping   atomic.Pointer[[]byte] // newest ping for silent filtered feeds; its bytes never change
 
-	newTape func(seq uint64) *tape // static
+	newTape   func(seq uint64) *tape // static, as is leastRefs
+	leastRefs int
 
 	// Guarded by Hub.mu.
 	whole    *feed // the unfiltered one; nil until a stream asks for it
@@ -25,6 +26,7 @@ type channel struct {
 	index    feedIndex
 	quiet    int64 // Unix nanoseconds of the last event or ping on the tape
 	pinged   int64 // Unix nanoseconds of the last ping on the tape
+	quietest int64 // no feed's quiet is below
 	payload  []byte
 	frame    []byte
 	other    []byte // as frame, for the aside tape
@@ -95,11 +97,11 @@ func (ch *channel) tapeOf(k refKind) *tape {
 const (
 	minRefs = 1
 	// maxRefs bounds what a feed keeps for its slowest stream (24 KiB); beyond
-	// it the stream reads the journal. A feed with many streams may keep
-	// refsPerStream for each of them, up to about as many as a tape of short
-	// frames has (768 KiB): one pass over them takes longer.
+	// it the stream reads the journal. A feed with many streams keeps a 32nd of
+	// that for each of them, since a pass over them takes longer, up to about as
+	// many as a tape of short frames has (768 KiB).
 	maxRefs       = 1024
-	refsPerStream = 32
+	refsShare     = 32
 	maxSharedRefs = 32 << 10
 )
 
@@ -165,7 +167,7 @@ func (f *feed) makeRoom(next uint64) {
 }
 
 func (f *feed) maxRefs() int {
-	return min(max(maxRefs, refsPerStream*int(f.streams.Load())), maxSharedRefs)
+	return min(max(f.ch.leastRefs, f.ch.leastRefs/refsShare*int(f.streams.Load())), maxSharedRefs)
 }
 
 func (f *feed) resize(size int, next uint64) {
