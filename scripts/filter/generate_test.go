@@ -112,7 +112,7 @@ func (g *generator) statements(depth, n int) string {
 		case 3:
 			b.WriteString(g.pattern(depth))
 		case 4:
-			b.WriteString(g.expr(depth-1) + "; ")
+			b.WriteString("[" + g.expr(depth-1) + "]; ")
 		default:
 			name := g.fresh()
 			fmt.Fprintf(&b, "%s %s = %s; ", g.one("const", "let"), name, g.expr(depth-1))
@@ -239,7 +239,7 @@ func (g *generator) small(d int) string {
 func (g *generator) compound(d int) string {
 	switch g.pick(4) {
 	case 0:
-		return "(" + g.expr(d) + ", " + g.expr(d) + ")"
+		return "([" + g.expr(d) + "], " + g.expr(d) + ")" // in a list, since goja leaves (("" && x), y) on its stack
 	case 1:
 		name := g.fresh()
 		s := "((" + name + ") => "
