@@ -46,7 +46,7 @@ type Options struct {
 	Memory int64
 	// Deadline is how long a filter may take, of processor time where that can
 	// be measured, to be loaded or for one event. For many events in a row it
-	// may take an average of a hundredth of that beyond. Default
+	// may take an average of a fiftieth of that beyond. Default
 	// DefaultDeadline.
 	Deadline time.Duration
 	// Processes bounds how many workers run at a time. When more domains have

@@ -118,4 +118,9 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func asError(err error, target **filter.Error) bool { return errors.As(err, target) }
+func asRefusal(err error) (refused *filter.Error, ok bool) {
+	ok = errors.As(err, &refused)
+	return refused, ok
+}
+
+func lightsOf(events ...*runtime.Event) []*runtime.Event { return events }
