@@ -48,7 +48,10 @@ var attacks = []struct {
 }
 
 func TestAttacks(t *testing.T) {
-	for _, attack := range attacks {
+	for i, attack := range attacks {
+		if raceEnabled && i%4 != 0 {
+			continue // the workers have one goroutine that matters
+		}
 		t.Run(attack.name, func(t *testing.T) {
 			testAttack(t, newTestPool(t, Options{}), "e => e.seq === 20 ? "+attack.source+" : true", attack.survives)
 		})
@@ -129,7 +132,7 @@ func checkHostile(t *testing.T, event int, o filter.Outcome, seen int, survives 
 }
 
 // slowMachine is how much longer than it should everything may take.
-const slowMachine = 20
+const slowMachine = 50
 
 func hostMemory() int64 {
 	goruntime.GC()

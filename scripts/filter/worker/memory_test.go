@@ -13,6 +13,7 @@ import (
 // with each event. It is found, and nobody else has to suffer: not even the
 // process ends.
 func TestMemoryKeptFromEventToEvent(t *testing.T) {
+	skipUnderRace(t)
 	for name, keep := range map[string]string{
 		"a string":   "kept.push(('x' + e.seq).repeat(1e4))",
 		"objects":    "for (let i = 0; i < 300; i++) kept.push({i, a: [e.seq]})",
@@ -57,6 +58,7 @@ func TestMemoryKeptFromEventToEvent(t *testing.T) {
 // TestMemoryThatIsNotKept has filters that allocate much and keep nothing: they
 // are left alone.
 func TestMemoryThatIsNotKept(t *testing.T) {
+	skipUnderRace(t)
 	p := newTestPool(t, Options{})
 	filters := compileAll(t, p, "operator",
 		"e => new Array(1e3).fill(e.seq).length === 1e3",
@@ -79,6 +81,7 @@ func TestMemoryThatIsNotKept(t *testing.T) {
 }
 
 func TestManyFilters(t *testing.T) {
+	skipUnderRace(t)
 	p := newTestPool(t, Options{Memory: 16 << 20})
 	var filters []*Filter
 	for len(filters) < 3000 {
@@ -91,7 +94,7 @@ func TestManyFilters(t *testing.T) {
 		}
 		filters = append(filters, f)
 	}
-	if len(filters) == 3000 && !raceEnabled {
+	if len(filters) == 3000 {
 		t.Error("got 3000 filters in 16 MiB, want a refusal before that")
 	}
 	if len(filters) < 300 {
@@ -105,4 +108,12 @@ func TestManyFilters(t *testing.T) {
 		t.Errorf("got %+v, want one process and no quarantine", s)
 	}
 	t.Logf("%d filters fit", len(filters))
+}
+
+// skipUnderRace skips a test of how much memory filters take, in a process that
+// takes a multiple of it.
+func skipUnderRace(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector's memory counts too")
+	}
 }

@@ -70,7 +70,8 @@ type Stats struct {
 type Pool struct {
 	// Static after construction.
 	o       Options
-	idle    time.Duration
+	idle    time.Duration // idleAfter
+	stuck   time.Duration // stuckAfter
 	now     func() time.Time
 	slots   chan struct{}   // one for each process that may run
 	spawn   chan spawning   // to the spawner
@@ -122,7 +123,7 @@ func NewPool(o Options) *Pool {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Pool{
-		o: o, idle: idleAfter, now: time.Now,
+		o: o, idle: idleAfter, stuck: stuckAfter, now: time.Now,
 		slots: make(chan struct{}, o.Processes), spawn: make(chan spawning),
 		lanes: map[string]*lane{}, filters: map[fingerprint]*Filter{}, quarantined: map[fingerprint]*quarantine{},
 	}

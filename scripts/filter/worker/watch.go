@@ -88,6 +88,9 @@ func (w *watch) next() (reply any, e *ended) {
 func (w *watch) died() *ended {
 	<-w.proc.ended
 	e := &ended{culprit: w.running(), reason: w.proc.lastWords()}
+	if w.proc.killed() {
+		e.culprit = nil
+	}
 	w.lane.bury()
 	return e
 }
@@ -122,7 +125,7 @@ func (w *watch) look() *ended {
 	case f == nil:
 		w.lost += taken
 	}
-	if w.lost > lostAfter || now.Sub(w.heard) > stuckAfter {
+	if w.lost > lostAfter || now.Sub(w.heard) > w.lane.pool.stuck {
 		w.lane.bury()
 		return &ended{reason: "did not answer"}
 	}
