@@ -115,7 +115,7 @@ func (s *Server) followOne(ctx context.Context, id string, successors map[broadc
 	sel := stream.Selection
 	sel.Filter = next.filter
 	moved, _ := s.tenants.begin(id, stream.Credential, next.filter, 0)
-	err = s.hub.Reselect(id, sel, func() (own []byte, after uint64) {
+	err = s.hub.Reselect(id, sel, func(broadcast.Selection) (own []byte, after uint64) {
 		return sse.AppendComment(nil, next.comment), s.Runtime.Head()
 	})
 	moved(err == nil, f)

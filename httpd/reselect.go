@@ -118,7 +118,7 @@ func (c *change) make(ctx context.Context) error {
 			return err
 		}
 		c.again = false
-		err := c.s.hub.Reselect(c.id, c.behind.sel, func() ([]byte, uint64) { return c.cut(try == maxTries) })
+		err := c.s.hub.Reselect(c.id, c.behind.sel, func(broadcast.Selection) ([]byte, uint64) { return c.cut(try == maxTries) })
 		switch {
 		case c.err != nil:
 			return c.err

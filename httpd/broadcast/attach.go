@@ -61,6 +61,9 @@ func (h *Hub) Attach(r Request) (*Stream, error) {
 	if r.ID != "" && h.ids.find(r.ID) != nil {
 		return nil, fmt.Errorf("stream id %q is taken", r.ID)
 	}
+	if sel.Filter != nil && h.cfg.Filters == nil {
+		return nil, ErrNoFilters
+	}
 	ch, err := h.channel(r.Format, now)
 	if err != nil {
 		return nil, err
@@ -72,8 +75,8 @@ func (h *Hub) Attach(r Request) (*Stream, error) {
 	if !r.Resume && r.After == 0 {
 		s.pos = h.head.Load()
 	}
-	f := ch.feed(sel, h.head.Load(), now)
-	s.member = f.member(h.pumps, p)
+	f := h.feed(ch, sel, r.GapsAsData, now)
+	s.member = f.member(h.pumps[p])
 	f.streams.Add(1)
 	h.met.streams.Add(1)
 	h.met.opened.Inc()
@@ -111,39 +114,45 @@ func (h *Hub) channel(name string, now time.Time) (*channel, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("%w %q", ErrUnknownFormat, name)
 	}
-	ch := &channel{format: h.cfg.Formats[i], epoch: h.cfg.Epoch, feeds: make(map[string]*feed)}
+	ch := &channel{format: h.cfg.Formats[i], epoch: h.cfg.Epoch, feeds: make(map[feedKey]*feed)}
 	ch.quiet, ch.pinged = now.UnixNano(), now.UnixNano()
-	ch.tape = newTape(h.cfg.TapeBytes, h.head.Load(), h.fence, h.halt, h.play)
+	ch.newTape = func(seq uint64) *tape { return newTape(h.cfg.TapeBytes, seq, h.fence, h.halt, h.play) }
+	ch.tape = ch.newTape(h.head.Load())
 	h.channels[name] = ch
 	return ch, nil
 }
 
-// feed returns the feed of a canonical selection.
-func (ch *channel) feed(sel Selection, head uint64, now time.Time) *feed {
+// feed returns the feed of a canonical selection. It is called with mu held.
+func (h *Hub) feed(ch *channel, sel Selection, asData bool, now time.Time) *feed {
 	if sel.all() {
 		if ch.whole == nil {
-			ch.whole = &feed{ch: ch, whole: true}
+			ch.whole = &feed{ch: ch, whole: true, heads: &h.head}
 		}
 		return ch.whole
 	}
 	key := sel.key()
+	key.asData = asData && sel.Filter != nil
 	f := ch.feeds[key]
 	if f == nil {
-		f = &feed{ch: ch, sel: sel, base: head, quiet: now.UnixNano()}
+		head := h.head.Load()
+		f = &feed{ch: ch, sel: sel, asData: key.asData, heads: &h.head, since: head, base: head, quiet: now.UnixNano()}
 		ch.feeds[key] = f
-		ch.index.add(f)
+		h.uses(f)
 	}
 	return f
 }
 
-func (f *feed) member(pumps []pump, p int) *member {
-	if f.members == nil {
-		f.members = make([]*member, len(pumps))
+// member returns the part of the feed that belongs to a pump. It is called with
+// Hub.mu held.
+func (f *feed) member(p pump) *member {
+	for _, m := range f.members {
+		if m.pump == p {
+			return m
+		}
 	}
-	if f.members[p] == nil {
-		f.members[p] = &member{feed: f, pump: pumps[p]}
-	}
-	return f.members[p]
+	m := &member{feed: f, pump: p}
+	f.members = append(f.members, m)
+	return m
 }
 
 // left notes that a stream of the feed is gone. Any pump calls it.
@@ -166,7 +175,7 @@ func (h *Hub) reap() {
 		for key, f := range ch.feeds {
 			if f.streams.Load() == 0 {
 				delete(ch.feeds, key)
-				ch.index.remove(f)
+				h.unuses(f)
 			}
 		}
 	}

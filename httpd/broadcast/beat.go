@@ -69,6 +69,7 @@ func (h *Hub) tick(slack time.Duration) {
 		h.collect()
 	}
 	h.reap()
+	h.tellFailures(now.UnixNano())
 	for _, ch := range h.channels {
 		ch.pings(now, slack, h.head.Load())
 	}

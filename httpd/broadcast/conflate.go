@@ -25,14 +25,9 @@ func (t *turn) conflate() (chunk, error) {
 		t.lead = Gap{From: t.pos + 1, To: to, Reason: Conflated, Merged: left.merged, Dropped: left.dropped}
 	}
 	whole := true
-	err = h.cfg.Replay(t.r.ctx, t.pos, func(ev *Event) bool {
-		if ev.Seq > to {
-			return false
-		}
-		if left.has(ev) {
-			t.event(ev)
-			whole = len(t.data) < h.cfg.merged
-		}
+	err = t.selected(to, left.has, func(ev *Event, data []byte) bool {
+		t.event(ev, data)
+		whole = len(t.data) < h.cfg.merged
 		return whole
 	})
 	if err != nil {
@@ -68,13 +63,8 @@ func (t *turn) survivors(to uint64) (*survivors, error) {
 		return left, nil
 	}
 	left := &survivors{feed: f, from: t.pos, to: to, last: make(map[string]uint64), most: t.r.h.cfg.keyless}
-	err := t.r.h.cfg.Replay(t.r.ctx, t.pos, func(ev *Event) bool {
-		if ev.Seq > to {
-			return false
-		}
-		if f.whole || f.sel.matches(ev) {
-			left.add(ev)
-		}
+	err := t.selected(to, nil, func(ev *Event, _ []byte) bool {
+		left.add(ev)
 		return true
 	})
 	if err == nil {
@@ -126,8 +116,7 @@ func (l *survivors) add(ev *Event) {
 	}
 }
 
-// has reports whether an event of the range is given. One without a key must
-// match the selection, as those with a key do that are found.
+// has reports whether an event of the range is given, if the selection takes it.
 func (l *survivors) has(ev *Event) bool {
 	if ev.Key != "" {
 		return l.last[ev.Key] == ev.Seq

@@ -7,37 +7,48 @@ import (
 	"time"
 )
 
-// A channel is one format in use: its tape and its feeds.
+// A channel is one format in use: its tapes and its feeds.
 type channel struct {
 	// Static after construction.
 	format Format
 	epoch  string
 	tape   *tape
+	aside  atomic.Pointer[tape]   // frames for filtered feeds alone; nil until there is one
 	ping   atomic.Pointer[[]byte] // newest ping for silent filtered feeds; its bytes never change
+
+	newTape func(seq uint64) *tape // static
 
 	// Guarded by Hub.mu.
 	whole    *feed // the unfiltered one; nil until a stream asks for it
-	feeds    map[string]*feed
+	feeds    map[feedKey]*feed
 	index    feedIndex
 	quiet    int64 // Unix nanoseconds of the last event or ping on the tape
 	pinged   int64 // Unix nanoseconds of the last ping on the tape
 	payload  []byte
 	frame    []byte
+	other    []byte // as frame, for the aside tape
+	last     ref    // the newest event on the tape
+	placed   placed
 	matching []*feed
 	unused   time.Time // since when it has no stream; zero if it has
 }
 
 // A feed is all streams with the same format and selection. The unfiltered
-// feed is its tape; any other has a ring of references into the tape.
+// feed is its tape; any other has a ring of references into the tapes.
 type feed struct {
 	// Static after construction.
-	ch    *channel
-	sel   Selection // canonical
-	whole bool
+	ch     *channel
+	sel    Selection // canonical
+	whole  bool
+	asData bool           // what its filter throws is told as data, too
+	lane   *lane          // of its filter, if that has one
+	heads  *atomic.Uint64 // the hub's head, or its lane's
+	since  uint64         // the hub's head when it began
 
 	streams atomic.Int32
-	members []*member // guarded by Hub.mu; one for each pump, nil where it has no stream
+	members []*member // guarded by Hub.mu; one for each pump that had a stream of it
 	quiet   int64     // guarded by Hub.mu; Unix nanoseconds of the last event or ping
+	failure *failure  // guarded by Hub.mu; nil until its filter threw
 
 	next atomic.Uint64 // ordinal of the reference to come; stored under mu
 
@@ -50,7 +61,7 @@ type feed struct {
 
 // A ref is one frame of a filtered feed.
 type ref struct {
-	off  uint64 // on the tape, if not a ping
+	off  uint64 // on its tape, if it lies on one
 	seq  uint64 // of the event, or of the last one before it
 	n    uint32 // length of the frame
 	kind refKind
@@ -61,11 +72,27 @@ type refKind uint32
 const (
 	isEvent refKind = iota
 	isBeat          // on the tape, no event
-	isPing          // the channel's ping, not on the tape
+	isPing          // the channel's ping, not on a tape
+	isAside         // an event on the aside tape
+	isNote          // on the aside tape, no event
 )
 
+func (k refKind) event() bool { return k == isEvent || k == isAside }
+func (k refKind) aside() bool { return k == isAside || k == isNote }
+
+// tapeOf returns the tape that frames of a kind lie on; nil for none.
+func (ch *channel) tapeOf(k refKind) *tape {
+	switch {
+	case k.aside():
+		return ch.aside.Load()
+	case k == isPing:
+		return nil
+	}
+	return ch.tape
+}
+
 const (
-	minRefs = 4
+	minRefs = 2
 	// maxRefs bounds what a feed keeps for its slowest stream (24 KiB); beyond
 	// it the stream reads the journal.
 	maxRefs = 1024
@@ -91,11 +118,13 @@ func (m *member) touch() {
 // touch is called with Hub.mu held.
 func (f *feed) touch() {
 	for _, m := range f.members {
-		if m != nil {
-			m.touch()
-		}
+		m.touch()
 	}
 }
+
+// head returns the sequence up to which the feed has everything that it ever
+// will: what it lacks of that is in the journal only.
+func (f *feed) head() uint64 { return max(f.heads.Load(), f.since) }
 
 func (f *feed) ref(ordinal uint64) *ref {
 	return &f.refs[ordinal&uint64(len(f.refs)-1)]
@@ -136,9 +165,7 @@ func (f *feed) resize(size int, next uint64) {
 // needed returns the first ordinal that some stream may still want.
 func (f *feed) needed(next uint64) uint64 {
 	for _, m := range f.members {
-		if m != nil {
-			next = min(next, m.done.Load())
-		}
+		next = min(next, m.done.Load())
 	}
 	return next
 }
@@ -161,7 +188,7 @@ func (f *feed) shrink() {
 
 // join returns the cursor of a stream that has everything up to seq. It
 // reports false if the feed lacks something that comes after. The feed must be
-// complete up to seq: the caller has seen Hub.head at seq or above.
+// complete up to seq: the caller has seen its head at seq or above.
 func (f *feed) join(seq uint64) (cursor uint64, ok bool) {
 	if f.whole {
 		return f.ch.tape.after(seq)
@@ -175,12 +202,26 @@ func (f *feed) join(seq uint64) (cursor uint64, ok bool) {
 	cursor = f.first + uint64(sort.Search(int(next-f.first), func(i int) bool {
 		return f.ref(f.first+uint64(i)).seq > seq
 	}))
-	for i := cursor; i < next; i++ {
-		if r := f.ref(i); r.kind != isPing {
-			return cursor, r.off >= f.ch.tape.low.Load()
+	return cursor, f.holds(cursor, next)
+}
+
+// holds reports whether the frames from..next are still on their tapes. As the
+// offsets rise, it looks at the first one on each tape only. It is called with
+// mu held.
+func (f *feed) holds(from, next uint64) bool {
+	var main, aside bool // that tape's first frame was seen
+	aside = f.sel.Filter == nil
+	for i := from; i < next && !(main && aside); i++ {
+		r := f.ref(i)
+		if r.kind == isPing || r.kind.aside() && aside || !r.kind.aside() && main {
+			continue
 		}
+		if r.off < f.ch.tapeOf(r.kind).low.Load() {
+			return false
+		}
+		main, aside = main || !r.kind.aside(), aside || r.kind.aside()
 	}
-	return cursor, true
+	return true
 }
 
 // end returns the cursor of a stream that has everything.

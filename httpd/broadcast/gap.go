@@ -86,7 +86,7 @@ func (f *Format) name(ev *Event) string {
 		return ""
 	}
 	switch name := f.Event(ev); name {
-	case "gap", "reset", "open", "error", "message":
+	case "gap", "reset", filterErrorEvent, "open", "error", "message":
 		return ""
 	default:
 		return name

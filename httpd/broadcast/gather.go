@@ -1,6 +1,6 @@
 package broadcast
 
-// A gather is what one send takes from a feed: pieces of the tape that follow
+// A gather is what one send takes from a feed: pieces of tapes that follow
 // each other on the wire. Streams of a feed mostly stand at the same place, so
 // it is filled once and used for all of them. It belongs to whoever holds the
 // sending lock under which it is filled, sent and settled.
@@ -9,12 +9,14 @@ type gather struct {
 	from, to uint64 // cursors
 	a, b     mark   // of the unfiltered feed: both ends
 	end      uint64 // the feed's end when it was filled
-	low      uint64 // lowest tape offset of the pieces
+	low      uint64 // lowest offset of the pieces on the tape
+	lowAside uint64 // the same on the aside tape; ^0 for none
 	seq      uint64 // position of a stream that got it all
 	events   uint64
 	total    int
 	pieces   [][]byte
-	refs     []ref  // of a filtered feed: what the pieces are made of
+	refs     []ref // of a filtered feed: what the pieces are made of
+	spans    []span
 	ping     []byte // the ping's bytes, if refs has one
 	rest     frameCopy
 	limit    int // bytes of one send; a longer frame goes alone
@@ -31,8 +33,11 @@ const (
 	// maxSend bounds one send of a pump in bytes, so that no stream keeps the
 	// others and the publisher waiting.
 	maxSend = 256 << 10
-	// maxSendRefs bounds the references of one send, and so its iovecs.
-	maxSendRefs = 64
+	// maxSendRefs bounds the references of one send.
+	maxSendRefs = 2048
+	// maxPieces bounds the spans of one send, and so its iovecs: one that wraps
+	// around a ring's end takes two, and the kernel takes 1,024.
+	maxPieces = 64
 )
 
 type supply int
@@ -64,10 +69,15 @@ func (g *gather) fillTo(f *feed, cursor, end uint64) supply {
 		}
 		g.feed = f
 	}
-	if g.low < f.ch.tape.low.Load() {
+	if g.gone(f.ch) {
 		return lost
 	}
 	return supplied
+}
+
+// gone reports whether some piece is not on its tape any more.
+func (g *gather) gone(ch *channel) bool {
+	return g.low < ch.tape.low.Load() || g.lowAside != ^uint64(0) && g.lowAside < ch.aside.Load().low.Load()
 }
 
 func (g *gather) fillSpan(t *tape) bool {
@@ -76,7 +86,7 @@ func (g *gather) fillSpan(t *tape) bool {
 		return false
 	}
 	g.a, g.b = a, b
-	g.low, g.to = g.from, b.offset
+	g.low, g.lowAside, g.to = g.from, ^uint64(0), b.offset
 	g.seq, g.events = b.seq, b.events-a.events
 	g.total = int(b.offset - g.from)
 	g.refs = g.refs[:0]
@@ -94,6 +104,7 @@ func (g *gather) fillRefs(f *feed) bool {
 		return false
 	}
 	g.ping = nil
+	g.spans = g.spans[:0]
 	for i := g.from; i < g.end && len(g.refs) < maxSendRefs; i++ {
 		r := *f.ref(i)
 		if r.kind == isPing {
@@ -102,44 +113,65 @@ func (g *gather) fillRefs(f *feed) bool {
 			}
 			r.n = uint32(len(g.ping))
 		}
-		if g.total > 0 && g.total+int(r.n) > g.limit {
+		if g.total > 0 && g.total+int(r.n) > g.limit || !g.join(r) {
 			break
 		}
 		g.refs = append(g.refs, r)
 		g.total += int(r.n)
 	}
 	f.mu.Unlock()
-	return g.cut(f.ch.tape)
+	return g.cut(f.ch)
 }
 
-// cut makes the pieces out of the references, adjacent ones as one.
-func (g *gather) cut(t *tape) bool {
-	g.to = g.from + uint64(len(g.refs))
-	g.pieces, g.events, g.low = g.pieces[:0], 0, ^uint64(0)
-	for _, r := range g.refs {
-		if r.kind != isPing {
-			g.low = min(g.low, r.off)
+// A span is a run of frames that follow each other on a tape, or a ping.
+type span struct {
+	kind     refKind // of its first frame
+	from, to uint64
+}
+
+// join adds a frame to the spans, adjacent ones as one. It reports false if they
+// are too many.
+func (g *gather) join(r ref) bool {
+	if n := len(g.spans); n > 0 && r.kind != isPing {
+		if last := &g.spans[n-1]; last.to == r.off && last.kind != isPing && last.kind.aside() == r.kind.aside() {
+			last.to += uint64(r.n)
+			return true
 		}
-		if r.kind == isEvent {
-			g.events++
-		}
-		g.seq = r.seq
 	}
-	if g.low < t.low.Load() {
+	if len(g.spans) == maxPieces {
 		return false
 	}
-	for i := 0; i < len(g.refs); {
-		if g.refs[i].kind == isPing {
+	g.spans = append(g.spans, span{r.kind, r.off, r.off + uint64(r.n)})
+	return true
+}
+
+// cut makes the pieces out of the spans.
+func (g *gather) cut(ch *channel) bool {
+	g.to = g.from + uint64(len(g.refs))
+	g.seq = g.refs[len(g.refs)-1].seq
+	g.pieces, g.events, g.low, g.lowAside = g.pieces[:0], 0, ^uint64(0), ^uint64(0)
+	for _, s := range g.spans {
+		switch {
+		case s.kind.aside():
+			g.lowAside = min(g.lowAside, s.from)
+		case s.kind != isPing:
+			g.low = min(g.low, s.from)
+		}
+	}
+	if g.gone(ch) {
+		return false
+	}
+	for _, r := range g.refs {
+		if r.kind.event() {
+			g.events++
+		}
+	}
+	for _, s := range g.spans {
+		if s.kind == isPing {
 			g.pieces = append(g.pieces, g.ping)
-			i++
 			continue
 		}
-		from := g.refs[i].off
-		to := from
-		for ; i < len(g.refs) && g.refs[i].kind != isPing && g.refs[i].off == to; i++ {
-			to += uint64(g.refs[i].n)
-		}
-		g.pieces = t.bytes(g.pieces, from, to)
+		g.pieces = ch.tapeOf(s.kind).bytes(g.pieces, s.from, s.to)
 	}
 	return true
 }
@@ -180,14 +212,14 @@ func (g *gather) settleRefs(s *Stream, n int) {
 		if n < int(r.n) {
 			frame := g.ping
 			if r.kind != isPing {
-				frame = g.frame(g.feed.ch.tape, r.off, r.off+uint64(r.n))
+				frame = g.frame(g.feed.ch.tapeOf(r.kind), r.off, r.off+uint64(r.n))
 			}
 			s.own = frame[n:]
 		}
 		n -= int(r.n)
 		s.cursor++
 		s.pos = r.seq
-		if r.kind == isEvent {
+		if r.kind.event() {
 			s.events++
 		}
 	}

@@ -31,6 +31,9 @@ type Format struct {
 	Gap    func(dst []byte, g Gap) []byte         // a gap or reset as the data of an unnamed message, for GapsAsData; nil for none
 	Ping   func(dst []byte, now time.Time) []byte // the data of a ping, an unnamed event without id; nil for no pings
 
+	Projected   func(dst []byte, ev *Event, data []byte) []byte // the data of an event for which a filter gave data, JSON; nil for that alone
+	FilterError func(dst []byte, e FilterError) []byte          // an error as the data of an unnamed message, for GapsAsData; nil for none
+
 	PingEvery          time.Duration
 	PingOnlyWhenSilent bool // only on feeds that had neither event nor ping for PingEvery
 }
@@ -56,11 +59,14 @@ type Config struct {
 	// Replay calls fn with the events after a sequence that the journal holds,
 	// in order, until fn returns false or the journal's end. First returns the
 	// first sequence that it still holds, or, if it is empty, the one to come;
-	// it must know of all that Replay has left out so far.
+	// it must know of all that Replay has left out so far. Events given to fn
+	// may be kept.
 	// Both are called from several goroutines. An event must be readable before
 	// it is given to Publish.
 	Replay func(ctx context.Context, after uint64, fn func(*Event) bool) error
 	First  func() uint64
+
+	Filters Filters // decides for selections that have a filter; nil: no stream may have one
 
 	Log *slog.Logger     // nil for slog.Default
 	Now func() time.Time // nil for time.Now
@@ -82,15 +88,21 @@ type Hub struct {
 	birth   time.Time
 	stop    context.CancelFunc
 	ids     idTable
+	decide  func(Filter, Decision) // decided, made once
 
 	head  atomic.Uint64 // sequence of the last event that is on every tape and feed
 	clock atomic.Uint32 // seconds since birth, moved by ticks
 	idle  atomic.Bool   // a feed lost its last stream; the next tick removes it
 	owned atomic.Int64  // bytes given to Reselect that are not sent yet
 
+	filtering atomic.Int32 // length of filters
+
 	mu sync.Mutex
 	// Guarded by mu.
 	channels            map[string]*channel
+	filters             map[Filter]*use
+	deciding            verdict
+	failing             []*feed // have errors to tell that came less than a second after the last
 	closed              bool
 	draining            bool // no stream is to come any more
 	lastPump            int
@@ -102,6 +114,7 @@ type Hub struct {
 var (
 	ErrClosed        = errors.New("the hub is closed")
 	ErrUnknownFormat = errors.New("unknown format")
+	ErrNoFilters     = errors.New("no stream may have a filter here")
 )
 
 // New returns a hub whose pumps run.
@@ -110,7 +123,8 @@ func New(cfg Config) (*Hub, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	h := &Hub{cfg: cfg, stop: stop, birth: cfg.Now(), channels: make(map[string]*channel)}
+	h := &Hub{cfg: cfg, stop: stop, birth: cfg.Now(), channels: make(map[string]*channel), filters: make(map[Filter]*use)}
+	h.decide = h.decided
 	h.beaten = h.birth
 	h.ids.byID = make(map[string]*Stream)
 	h.head.Store(cfg.Head)
@@ -197,6 +211,7 @@ func (h *Hub) Publish(events []*Event) {
 		for _, ch := range h.channels {
 			ch.publish(ev, now)
 		}
+		h.filter(ev, now)
 		h.head.Store(ev.Seq)
 		h.met.published.Inc()
 	}
@@ -212,7 +227,7 @@ func (h *Hub) wake() {
 
 func (ch *channel) publish(ev *Event, now int64) {
 	ch.frame, ch.payload = ch.appendFrame(ch.frame[:0], ch.payload, ev)
-	off := ch.tape.append(ch.frame, ev.Seq, 1)
+	ch.last = ref{off: ch.tape.append(ch.frame, ev.Seq, 1), seq: ev.Seq, n: uint32(len(ch.frame)), kind: isEvent}
 	ch.quiet = now
 	if ch.whole != nil {
 		ch.whole.touch()
@@ -220,7 +235,7 @@ func (ch *channel) publish(ev *Event, now int64) {
 	ch.matching = ch.index.match(ch.matching[:0], ev)
 	for _, f := range ch.matching {
 		f.quiet = now
-		f.append(ref{off: off, seq: ev.Seq, n: uint32(len(ch.frame)), kind: isEvent})
+		f.append(ch.last)
 	}
 }
 

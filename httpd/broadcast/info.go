@@ -18,7 +18,8 @@ type StreamInfo struct {
 
 	// What it lacks. While it reads the journal LagEvents are sequences, so at
 	// least the events, and LagBytes is what that many events have in the mean
-	// on the tape. Bytes given to the kernel are not among them.
+	// on the tape. Events that its filter's lane has yet to decide about count in
+	// LagEvents. Bytes given to the kernel are not among them.
 	LagEvents, LagBytes uint64
 	KernelBytes         int // held by the kernel for it, not acknowledged by the peer; Linux only
 
@@ -93,7 +94,9 @@ func (h *Hub) lag(s *Stream, info *StreamInfo) {
 	f, head := s.member.feed, h.head.Load()
 	known := false
 	if s.is(joined) {
+		undecided := head - min(f.head(), head) // before the look at the feed
 		info.LagEvents, info.LagBytes, known = f.behind(s.cursor)
+		info.LagEvents += undecided
 	}
 	switch {
 	case !known:

@@ -253,7 +253,7 @@ func (m *model) begin(r Request, after uint64) {
 // reselect changes a selection, mostly at a sequence that the hub has not yet.
 func (m *model) reselect(ps *plainStream) {
 	c := plainChange{sel: m.selection()}
-	err := m.w.hub.Reselect(ps.s.id, c.sel, func() ([]byte, uint64) {
+	err := m.w.hub.Reselect(ps.s.id, c.sel, func(Selection) ([]byte, uint64) {
 		c.after = max(ps.sels[len(ps.sels)-1].after, m.w.hub.Head()+uint64(m.rnd.IntN(len(m.late)+1)))
 		if m.rnd.IntN(4) == 0 {
 			return nil, c.after

@@ -15,6 +15,7 @@ type passage struct {
 	data       []byte
 	marks      []frameMark // of its frames, in order
 	about      []about     // of the same
+	events     []*Event    // the same; nil if no filter was in use
 
 	once  sync.Once
 	names map[nameKey][]uint32 // set by once: places of frames by each of their names
@@ -37,10 +38,19 @@ const (
 	passageEvents = 256       // passages end at multiples of it, so that they fit together
 	passageBytes  = 256 << 10 // or earlier, after this much
 	frameExtra    = 160       // bytes that a frame of a passage takes besides its own
+	eventExtra    = 200       // bytes that an event of it takes besides its text
 	passageKept   = 10        // seconds for which a passage is kept unused
 )
 
-func (p *passage) size() int { return len(p.data) + frameExtra*(1+len(p.marks)) }
+// size returns about how many bytes the passage holds: events are taken to be
+// as long as their frames.
+func (p *passage) size() int {
+	n := len(p.data) + frameExtra*(1+len(p.marks))
+	if p.events != nil {
+		n += len(p.data) + eventExtra*len(p.events)
+	}
+	return n
+}
 
 // between returns the places of the frames with after < sequence <= to, as a
 // range whose end is not part of it.
@@ -111,13 +121,19 @@ type shelf struct {
 	clock    uint64 // counts uses
 }
 
-// at returns the passage that goes on behind pos, or nil.
-func (s *shelf) at(ch *channel, pos uint64, second uint32) *passage {
+// at returns the passage that goes on behind pos, or nil. With filters, one that
+// has no events is taken off the shelf: it must be read again.
+func (s *shelf) at(ch *channel, pos uint64, second uint32, filters bool) *passage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := s.passages[ch]
 	i := sort.Search(len(list), func(i int) bool { return list[i].end > pos })
 	if i == len(list) || list[i].after > pos {
+		return nil
+	}
+	if filters && list[i].events == nil && len(list[i].marks) > 0 {
+		s.bytes -= list[i].size()
+		s.passages[ch] = slices.Delete(list, i, i+1)
 		return nil
 	}
 	s.clock++

@@ -111,7 +111,7 @@ func TestShelfKeepsWhatIsAskedFor(t *testing.T) {
 	for i := range uint64(4) {
 		s.add(ch, &passage{after: i * 10, end: i*10 + 10}, 0)
 	}
-	s.at(ch, 5, 0)
+	s.at(ch, 5, 0, false)
 	s.add(ch, &passage{after: 40, end: 50}, 0)
 	s.add(ch, &passage{after: 45, end: 60}, 0) // overlaps
 	var got []string

@@ -88,7 +88,7 @@ func (h *Hub) nextOf(s *Stream, x *extra, g *gather) need {
 // has.
 func (h *Hub) upTo(s *Stream, x *extra, g *gather, limit uint64) (n need, reached bool) {
 	x.limit = limit
-	head := h.head.Load() // before any look at the feed, which is complete up to it
+	head := s.member.feed.head() // before any look at the feed, which is complete up to it
 	switch {
 	case !s.is(joined) && s.pos >= limit:
 		return needNothing, true

@@ -32,6 +32,7 @@ type passageBuffer struct {
 	payload []byte
 	marks   []frameMark
 	about   []about
+	events  []*Event
 }
 
 // attend has j wait for a reading that comes by its position. It returns one
@@ -119,7 +120,7 @@ func (l *reading) skip(to uint64) {
 func (l *reading) begin(after uint64) {
 	b := l.buf
 	b.after, l.pos = after, after
-	b.data, b.marks, b.about = b.data[:0], b.marks[:0], b.about[:0]
+	b.data, b.marks, b.about, b.events = b.data[:0], b.marks[:0], b.about[:0], nil
 }
 
 func (l *reading) add(ev *Event) {
@@ -127,6 +128,9 @@ func (l *reading) add(ev *Event) {
 	b.data, b.payload = l.ch.appendFrame(b.data, b.payload, ev)
 	b.marks = append(b.marks, frameMark{ev.Seq, uint32(len(b.data))})
 	b.about = append(b.about, about{ev.Type, ev.Domain, ev.EntityID})
+	if l.r.h.filtering.Load() > 0 && len(b.events)+1 == len(b.marks) { // from the passage's first event on
+		b.events = append(b.events, ev)
+	}
 	l.pos = ev.Seq
 	if ev.Seq%passageEvents == 0 || len(b.data) >= passageBytes {
 		l.close(ev.Seq)
@@ -138,6 +142,9 @@ func (l *reading) close(end uint64) {
 	b := l.buf
 	if end > b.after {
 		p := &passage{after: b.after, end: end, data: bytes.Clone(b.data), marks: slices.Clone(b.marks), about: slices.Clone(b.about)}
+		if len(b.events) == len(b.marks) {
+			p.events = b.events
+		}
 		l.r.shelf.add(l.ch, p, l.r.h.clock.Load())
 		l.answer(end)
 		l.upTo = l.goalNow(end)

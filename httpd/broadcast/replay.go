@@ -36,6 +36,9 @@ type job struct {
 	// that it has with the chunk.
 	pos  uint64
 	told uint64 // the position that the stream's client knows of after the chunk
+
+	payload []byte      // scratch memory
+	failure FilterError // of the events so far; with Errors 0 there is none
 	chunk
 	err error
 }
@@ -73,7 +76,7 @@ func (r *readers) kept(s *Stream) (events uint64, ok bool) {
 	if !f.whole || s.extra.Load() != nil || s.is(checking) && s.pos > r.h.head.Load() {
 		return 0, false
 	}
-	p := r.shelf.at(f.ch, s.pos, r.h.clock.Load())
+	p := r.shelf.at(f.ch, s.pos, r.h.clock.Load(), false)
 	if p == nil {
 		return 0, false
 	}
@@ -168,14 +171,14 @@ func (r *readers) forget() {
 
 // advance moves a job on as far as the shelf goes. It reports whether the
 // stream is to have what there is then; else the journal has to be read. What
-// lies beyond the hub's head comes over the tape.
+// lies beyond the feed's head comes over the feed.
 func (r *readers) advance(j *job) bool {
 	if j.check && !r.check(j) {
 		return true
 	}
 	keys, sought := []nameKey(nil), false
-	for limit := min(r.h.head.Load(), j.limit); j.pos < limit; {
-		p := r.shelf.at(j.feed.ch, j.pos, r.h.clock.Load())
+	for limit := min(j.feed.head(), j.limit); j.pos < limit; {
+		p := r.shelf.at(j.feed.ch, j.pos, r.h.clock.Load(), j.feed.sel.Filter != nil)
 		if p == nil {
 			if first := min(r.h.cfg.First(), limit+1); j.pos+1 < first {
 				j.tell(Gap{From: j.pos + 1, To: first - 1, Reason: AgedOut})
@@ -191,7 +194,11 @@ func (r *readers) advance(j *job) bool {
 		if !sought {
 			keys, sought = j.feed.sel.keys(), true
 		}
-		j.takeSome(p, keys)
+		if j.feed.sel.Filter == nil {
+			j.takeSome(p, keys)
+		} else if j.err = r.takeFiltered(j, p, keys); j.err != nil {
+			return true
+		}
 		if len(j.data) >= chunkBytes || time.Since(j.began) >= chunkTime {
 			return true
 		}
@@ -232,6 +239,7 @@ func (j *job) takeSome(p *passage, keys []nameKey) {
 // finish ends the turn. If what came last did not match, the client still
 // learns how far it is, so that it need not come back for the same again.
 func (j *job) finish() {
+	j.data = j.appendFailure(j.data)
 	if j.told < j.pos {
 		j.data = appendPosition(j.data, j.feed.ch.epoch, j.pos)
 		j.told = j.pos

@@ -60,16 +60,21 @@ func (t *idTable) remove(s *Stream) {
 // lost and nothing twice. It returns at once; the stream follows as fast as its
 // connection takes it.
 //
-// cut returns own, whole frames of which the hub makes a copy, and
-// after, which must not lie below the hub's head, nor below that of a change of
-// the same stream which is still to come. It is called with Publish
-// and Attach held back, so it should be quick and must call nothing of the hub.
+// cut is given the canonical selection that the stream has by then, with the
+// changes that are still to come. It returns own, whole frames of which the hub
+// makes a copy, and after, which must not lie below the hub's head, nor below
+// that of a change of the same stream which is still to come. It is called with
+// Publish and Attach held back, so it should be quick and must call nothing of
+// the hub.
 //
 // ErrBusy tells that the stream has 8 changes still to come, that 64 MiB of
 // own bytes wait for slow streams, or that the stream still waits for the hub
 // to reach its resume point.
-func (h *Hub) Reselect(id string, sel Selection, cut func() (own []byte, after uint64)) error {
+func (h *Hub) Reselect(id string, sel Selection, cut func(was Selection) (own []byte, after uint64)) error {
 	sel = sel.canonical()
+	if sel.Filter != nil && h.cfg.Filters == nil {
+		return ErrNoFilters
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -80,11 +85,11 @@ func (h *Hub) Reselect(id string, sel Selection, cut func() (own []byte, after u
 		return ErrNoStream
 	}
 	p := h.pumps[s.home]
-	ch, least, err := h.changeable(s, p)
+	was, least, err := h.changeable(s, p)
 	if err != nil {
 		return err
 	}
-	own, after := cut()
+	own, after := cut(was.sel)
 	if after < least {
 		return fmt.Errorf("changing a selection after %d, but the stream may have got events up to %d", after, least)
 	}
@@ -92,8 +97,9 @@ func (h *Hub) Reselect(id string, sel Selection, cut func() (own []byte, after u
 		return ErrBusy
 	}
 	own = appendPosition(own[:len(own):len(own)], h.cfg.Epoch, after)
-	f := ch.feed(sel, h.head.Load(), h.cfg.Now())
-	c := change{member: f.member(h.pumps, int(s.home)), after: after, own: own}
+	x := s.extra.Load()
+	f := h.feed(was.ch, sel, x != nil && x.gapsAsData, h.cfg.Now())
+	c := change{member: f.member(p), after: after, own: own}
 	if !h.plan(s, p, c) {
 		h.idle.Store(true) // the feed may have no stream
 		return ErrNoStream
@@ -102,22 +108,25 @@ func (h *Hub) Reselect(id string, sel Selection, cut func() (own []byte, after u
 	return nil
 }
 
-// changeable returns the stream's channel, and after which sequence it can
-// change at the earliest, if it may get one more change.
-func (h *Hub) changeable(s *Stream, p pump) (ch *channel, least uint64, err error) {
+// changeable returns the feed that the stream will be on after the changes that
+// are still to come, and after which sequence it can change again at the
+// earliest, if it may get one more change.
+func (h *Hub) changeable(s *Stream, p pump) (last *feed, least uint64, err error) {
 	p.lockSending()
 	defer p.unlockSending()
 	least = h.head.Load()
 	if s.pos > least {
 		return nil, 0, ErrBusy
 	}
+	last = s.member.feed
 	if x := s.extra.Load(); x != nil && len(x.changes) > 0 {
 		if len(x.changes) == maxChanges {
 			return nil, 0, ErrBusy
 		}
-		least = max(least, x.changes[len(x.changes)-1].after)
+		c := &x.changes[len(x.changes)-1]
+		last, least = c.member.feed, max(least, c.after)
 	}
-	return s.member.feed.ch, least, nil
+	return last, least, nil
 }
 
 // plan adds a change to those that the stream has still to make. It reports

@@ -32,7 +32,7 @@ func TestReselect(t *testing.T) {
 		for k := 1; k <= 12; k++ {
 			for i, c := range clients {
 				c.readTo(w.hub.Head() / 2) // not all the way, so that some read the journal
-				err := w.hub.Reselect(c.id0(), sels[k%len(sels)], func() ([]byte, uint64) {
+				err := w.hub.Reselect(c.id0(), sels[k%len(sels)], func(Selection) ([]byte, uint64) {
 					after := w.head() // of the journal, which is ahead
 					cuts[i] = append(cuts[i], after)
 					return sse.AppendEvent(nil, "", "changed", fmt.Append(nil, after)), after
@@ -80,8 +80,8 @@ func TestReselectRefuses(t *testing.T) {
 	c := w.open(Request{ID: "a"})
 	w.publish(10, mixed)
 	late := w.store(5, mixed)
-	cut := func(n int, after uint64) func() ([]byte, uint64) {
-		return func() ([]byte, uint64) { return make([]byte, n), after }
+	cut := func(n int, after uint64) func(Selection) ([]byte, uint64) {
+		return func(Selection) ([]byte, uint64) { return make([]byte, n), after }
 	}
 	if err := w.hub.Reselect("b", Selection{}, cut(0, 10)); !errors.Is(err, ErrNoStream) {
 		t.Errorf("unknown stream: got %v, want ErrNoStream", err)
@@ -131,7 +131,7 @@ func TestReselectOfALeavingStream(t *testing.T) {
 			c := w.open(Request{ID: "a"})
 			go c.conn.Close()
 			for err := error(nil); err == nil; {
-				err = w.hub.Reselect("a", Selection{Domains: []string{"light"}}, func() ([]byte, uint64) { return []byte(": x\n\n"), 100 })
+				err = w.hub.Reselect("a", Selection{Domains: []string{"light"}}, func(Selection) ([]byte, uint64) { return []byte(": x\n\n"), 100 })
 				if errors.Is(err, ErrBusy) {
 					err = nil
 				}

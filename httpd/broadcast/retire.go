@@ -16,6 +16,9 @@ func (h *Hub) retire(now time.Time) {
 		case ch.unused.IsZero():
 			ch.unused = now
 		case now.Sub(ch.unused) >= keepUnused:
+			for _, f := range ch.feeds {
+				h.unuses(f)
+			}
 			delete(h.channels, name)
 		}
 	}

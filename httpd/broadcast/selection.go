@@ -8,16 +8,18 @@ import (
 
 // A Selection says which events a stream asks for: those whose type is one of
 // Types, and whose domain is one of Domains, and whose entity is one of
-// Entities. An empty list asks for all. A '*' inside a name matches any run of
-// bytes, the empty one too; everything else matches itself.
+// Entities, and that Filter takes. An empty list asks for all, and so does no
+// filter. A '*' inside a name matches any run of bytes, the empty one too;
+// everything else matches itself.
 type Selection struct {
 	Types, Domains, Entities []string
+	Filter                   Filter
 }
 
 // canonical returns the selection with each list sorted, without repetition,
 // and empty if it asks for everything. It shares no memory with s.
 func (s Selection) canonical() Selection {
-	return Selection{canonicalNames(s.Types), canonicalNames(s.Domains), canonicalNames(s.Entities)}
+	return Selection{canonicalNames(s.Types), canonicalNames(s.Domains), canonicalNames(s.Entities), s.Filter}
 }
 
 func canonicalNames(names []string) []string {
@@ -39,19 +41,31 @@ func canonicalNames(names []string) []string {
 }
 
 // all reports whether the canonical selection asks for every event.
-func (s *Selection) all() bool {
+func (s *Selection) all() bool { return s.Filter == nil && s.allNames() }
+
+func (s *Selection) allNames() bool {
 	return len(s.Types) == 0 && len(s.Domains) == 0 && len(s.Entities) == 0
 }
 
-// key returns a string that is equal for equal canonical selections only.
-func (s *Selection) key() string {
-	return fmt.Sprintf("%q %q %q", s.Types, s.Domains, s.Entities)
+// A feedKey is equal for equal canonical selections only.
+type feedKey struct {
+	names  string
+	filter Filter
+	asData bool // tells what the filter throws as data, too
+}
+
+func (s *Selection) key() feedKey {
+	k := feedKey{filter: s.Filter}
+	if !s.allNames() {
+		k.names = fmt.Sprintf("%q %q %q", s.Types, s.Domains, s.Entities)
+	}
+	return k
 }
 
 func (s *Selection) matches(ev *Event) bool { return s.Matches(ev.Type, ev.Domain, ev.EntityID) }
 
-// Matches reports whether the selection takes an event of this type that
-// concerns this domain and entity, which may be empty.
+// Matches reports whether the selection's lists take an event of this type that
+// concerns this domain and entity, which may be empty. It does not ask Filter.
 func (s *Selection) Matches(typ, domain, entityID string) bool {
 	return matchAny(s.Entities, entityID) && matchAny(s.Domains, domain) && matchAny(s.Types, typ)
 }

@@ -51,13 +51,13 @@ func TestCanonicalSelection(t *testing.T) {
 	a := Selection{Types: []string{"b", "a", "b"}, Domains: []string{"x", "*"}, Entities: []string{"l.**"}}.canonical()
 	b := Selection{Types: []string{"a", "b"}, Entities: []string{"l.*"}}.canonical()
 	if a.key() != b.key() {
-		t.Errorf("got keys %s and %s, want the same", a.key(), b.key())
+		t.Errorf("got keys %v and %v, want the same", a.key(), b.key())
 	}
 	c := Selection{Types: []string{"a b"}}.canonical()
 	d := Selection{Types: []string{"a", "b"}}.canonical()
 	e := Selection{Domains: []string{"a b"}}.canonical()
 	if c.key() == d.key() || c.key() == e.key() {
-		t.Errorf("got keys %s, %s, %s, want three", c.key(), d.key(), e.key())
+		t.Errorf("got keys %v, %v, %v, want three", c.key(), d.key(), e.key())
 	}
 	if all := (Selection{Domains: []string{"**"}}).canonical(); !all.all() {
 		t.Errorf("got %+v, want everything", all)

@@ -18,6 +18,7 @@ type counters struct {
 	replays, beats, blocked              *metrics.Counter
 	agedOut, conflated, resets           *metrics.Counter
 	merged, dropped, trimmed             *metrics.Counter
+	filterErrors                         [2]*metrics.Counter // by feed.tier
 	slow                                 [policies]*metrics.Counter
 	closed                               [reasons]*metrics.Counter
 }
@@ -40,6 +41,9 @@ func newCounters(h *Hub) *counters {
 		beats:      set.NewCounter("carillon_broadcast_beats_total"),
 		blocked:    set.NewCounter("carillon_stream_blocked_total"),
 	}
+	for i, kind := range []string{"at_once", "asked"} {
+		c.filterErrors[i] = set.NewCounter(fmt.Sprintf("carillon_broadcast_filter_errors_total{lane=%q}", kind))
+	}
 	for p := range c.slow {
 		c.slow[p] = set.NewCounter(fmt.Sprintf("carillon_stream_slow_total{policy=%q}", Policy(p)))
 	}
@@ -49,6 +53,7 @@ func newCounters(h *Hub) *counters {
 	set.NewGauge("carillon_streams", func() float64 { return float64(c.streams.Load()) })
 	set.NewGauge("carillon_broadcast_head", func() float64 { return float64(h.head.Load()) })
 	set.NewGauge("carillon_broadcast_feeds", func() float64 { return float64(h.Stats().Feeds) })
+	set.NewGauge("carillon_broadcast_filters", func() float64 { return float64(h.Stats().Filters) })
 	set.NewGauge("carillon_broadcast_tape_bytes", func() float64 { return float64(h.Stats().TapeBytes) })
 	return c
 }
@@ -70,10 +75,11 @@ func (c *counters) gap(g Gap) {
 	}
 }
 
-// Stats are totals since New, but for the first five, which are of now.
+// Stats are totals since New, but for those of the first block, which are of now.
 type Stats struct {
 	Streams   int
-	Feeds     int    // filtered feeds, of all formats
+	Feeds     int    // those with a selection, of all formats
+	Filters   int    // distinct ones in use
 	TapeBytes int64  // encoded frames held in memory
 	Head      uint64 // sequence of the last event published
 	Time      time.Time
@@ -104,9 +110,13 @@ func (h *Hub) Stats() Stats {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	st.Filters = len(h.filters)
 	for _, ch := range h.channels {
 		st.Feeds += len(ch.feeds)
-		st.TapeBytes += int64(ch.tape.head.Load() - ch.tape.low.Load())
+		st.TapeBytes += ch.tape.size()
+		if aside := ch.aside.Load(); aside != nil {
+			st.TapeBytes += aside.size()
+		}
 	}
 	return st
 }

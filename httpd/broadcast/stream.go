@@ -114,7 +114,7 @@ const (
 
 // join puts the stream onto its feed if the feed has all that it lacks.
 func (h *Hub) join(s *Stream) bool {
-	if s.pos > h.head.Load() {
+	if s.pos > s.member.feed.head() {
 		return false
 	}
 	cursor, ok := s.member.feed.join(s.pos)
@@ -131,10 +131,10 @@ func (h *Hub) join(s *Stream) bool {
 }
 
 // behindOrAhead says what a stream needs that cannot join. One that is ahead
-// of the hub waits: whatever is published makes its pump try again. But the
-// journal is asked once whether an id that came from outside is its own.
+// of its feed waits: whatever comes to the feed makes its pump try again. But
+// the journal is asked once whether an id that came from outside is its own.
 func (h *Hub) behindOrAhead(s *Stream) need {
-	if s.pos > h.head.Load() && !s.is(checking) {
+	if s.pos > s.member.feed.head() && !(s.is(checking) && s.pos > h.head.Load()) {
 		return needNothing
 	}
 	return needReplay
@@ -151,11 +151,11 @@ func (s *Stream) finish(why Reason) {
 
 // caughtUp reports whether the stream has all that is published.
 func (s *Stream) caughtUp(head uint64) bool {
-	switch {
+	switch f := s.member.feed; {
 	case len(s.own) > 0 || s.is(replays):
 		return false
 	case s.is(joined):
-		return s.cursor == s.member.feed.end()
+		return f.head() >= head && s.cursor == f.end()
 	}
 	return s.pos >= head
 }

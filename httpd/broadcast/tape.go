@@ -189,6 +189,22 @@ func (t *tape) after(seq uint64) (uint64, bool) {
 	return t.start(t.search(func(e *entry) bool { return e.seq > seq })), true
 }
 
+// find returns where the frame of the event with this sequence lies, if it is
+// on the tape.
+func (t *tape) find(seq uint64) (ref, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := t.search(func(e *entry) bool { return e.seq >= seq })
+	if i == t.next || t.entry(i).seq != seq || t.mark(i).events == t.entry(i).events {
+		return ref{}, false
+	}
+	start := t.start(i)
+	return ref{off: start, seq: seq, n: uint32(t.start(i+1) - start), kind: isEvent}, true
+}
+
+// size returns how many bytes of frames are on the tape.
+func (t *tape) size() int64 { return int64(t.head.Load() - t.low.Load()) }
+
 // meanFrame returns the mean length of the frames on the tape.
 func (t *tape) meanFrame() uint64 {
 	t.mu.Lock()

@@ -25,18 +25,64 @@ func (r *readers) conflate(j *job) {
 	j.chunk, j.pos = c, c.end
 }
 
-func (t *turn) event(ev *Event) {
-	t.pos = ev.Seq
-	if f := t.j.feed; f.whole || f.sel.matches(ev) {
-		t.data, t.payload = f.ch.appendFrame(t.data, t.payload, ev)
-		t.events++
-		t.told = ev.Seq
+// event gives an event, with the data that its filter gave for it, if any.
+func (t *turn) event(ev *Event, data []byte) {
+	t.pos, t.told = ev.Seq, ev.Seq
+	ch := t.j.feed.ch
+	if data == nil {
+		t.data, t.payload = ch.appendFrame(t.data, t.payload, ev)
+	} else {
+		t.data, t.payload = ch.appendProjected(t.data, t.payload, ev, data)
 	}
+	t.events++
+}
+
+// selected calls fn for what the selection takes behind t.pos, up to and
+// including to, until it returns false. With a maybe, only those for which it
+// holds are looked at, and errors of the filter don't count: they did before.
+func (t *turn) selected(to uint64, maybe func(*Event) bool, fn func(ev *Event, data []byte) bool) error {
+	f, goesOn := t.j.feed, true
+	var batch []*Event
+	var failed error
+	decide := func() bool {
+		decisions, err := t.r.decisions(f, batch)
+		failed = err
+		for i := range decisions {
+			if d := &decisions[i]; d.Err != "" && maybe == nil {
+				t.r.failed(t.j, batch[i].Seq, d.Err)
+			} else if d.Match && goesOn {
+				goesOn = fn(batch[i], d.Data)
+			}
+		}
+		batch = batch[:0]
+		return goesOn && failed == nil
+	}
+	err := t.r.h.cfg.Replay(t.r.ctx, t.pos, func(ev *Event) bool {
+		switch {
+		case ev.Seq > to:
+			return false
+		case !f.sel.matches(ev) || maybe != nil && !maybe(ev):
+			return true
+		case f.sel.Filter == nil:
+			goesOn = fn(ev, nil)
+			return goesOn
+		}
+		batch = append(batch, ev)
+		return len(batch) < passageEvents || decide()
+	})
+	if err == nil && failed == nil && goesOn {
+		decide()
+	}
+	if failed != nil {
+		return failed
+	}
+	return err
 }
 
 // chunk ends the turn. If what came last did not match, the client still
 // learns how far it is, so that it need not come back for the same again.
 func (t *turn) chunk() chunk {
+	t.data = t.j.appendFailure(t.data)
 	if t.told < t.pos {
 		t.data = appendPosition(t.data, t.j.feed.ch.epoch, t.pos)
 	}

@@ -1,0 +1,4 @@
+package broadcast
+
+// A lane is all filters that are asked together.
+type lane struct{}
