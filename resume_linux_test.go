@@ -299,6 +299,7 @@ func (h *resumeHome) live(stop <-chan struct{}) []time.Duration {
 //	go test -run '^$' -bench Resume -benchtime 1x -resume-events 1000000 .
 func BenchmarkResume(b *testing.B) {
 	for _, s := range []storm{
+		{streams: 1, behind: *resumeEvents},
 		{streams: 1, behind: 100_000},
 		{streams: 8, behind: 100_000},
 		{streams: 10_000, behind: 1000},

@@ -53,25 +53,58 @@ func (h *Hub) Attach(r Request) (*Stream, error) {
 		r.Conn = u.UnsafeConn() // of fasthttp's wrapper, which hides the descriptor
 	}
 
+	h.attaching <- struct{}{}
+	defer func() { <-h.attaching }()
+	if err := h.takeOver(s, r.Conn); err != nil {
+		return nil, fmt.Errorf("taking over the connection: %w", err)
+	}
+	if err := h.admit(s, &r, sel, now); err != nil {
+		if s.fd >= 0 {
+			dropDescriptor(int(s.fd))
+		}
+		return nil, err
+	}
+	if s.fd >= 0 {
+		r.Conn.Close() //nolint:errcheck // the duplicate is what counts
+	}
+	return s, nil
+}
+
+// takeOver duplicates the connection's descriptor, or else makes the line of a
+// stream of the portable pump.
+func (h *Hub) takeOver(s *Stream, conn net.Conn) error {
+	if len(h.pumps) > 1 {
+		fd, ok, err := duplicate(conn, h.cfg.SendBuffer)
+		if err != nil {
+			return err
+		}
+		if ok {
+			s.fd = int32(fd)
+			return nil
+		}
+	}
+	s.line = newLine(conn)
+	return nil
+}
+
+// admit gives the stream its feed and its pump, unless it may not be.
+func (h *Hub) admit(s *Stream, r *Request, sel Selection, now time.Time) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed || h.draining {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	if r.ID != "" && h.ids.find(r.ID) != nil {
-		return nil, fmt.Errorf("stream id %q is taken", r.ID)
+		return fmt.Errorf("stream id %q is taken", r.ID)
 	}
 	if sel.Filter != nil && h.cfg.Filters == nil {
-		return nil, ErrNoFilters
+		return ErrNoFilters
 	}
 	ch, err := h.channel(r.Format, now)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	p, err := h.place(s, r.Conn)
-	if err != nil {
-		return nil, fmt.Errorf("taking over the connection: %w", err)
-	}
+	p := h.place(s)
 	if !r.Resume && r.After == 0 {
 		s.pos = h.head.Load()
 	}
@@ -84,25 +117,17 @@ func (h *Hub) Attach(r Request) (*Stream, error) {
 	h.ids.add(s)
 	h.pumps[p].attach(s)
 	h.pumps[p].wake()
-	return s, nil
+	return nil
 }
 
-// place hands the connection to the stream and chooses its pump.
-func (h *Hub) place(s *Stream, conn net.Conn) (int, error) {
+// place chooses the stream's pump: the portable one is the last.
+func (h *Hub) place(s *Stream) int {
 	last := len(h.pumps) - 1
-	if last > 0 {
-		fd, ok, err := takeDescriptor(conn, h.cfg.SendBuffer)
-		if err != nil {
-			return 0, err
-		}
-		if ok {
-			s.fd = int32(fd)
-			h.lastPump = (h.lastPump + 1) % last
-			return h.lastPump, nil
-		}
+	if s.fd < 0 {
+		return last
 	}
-	s.line = newLine(conn)
-	return last, nil
+	h.lastPump = (h.lastPump + 1) % last
+	return h.lastPump
 }
 
 // channel returns the channel of a format, which begins with the first stream.

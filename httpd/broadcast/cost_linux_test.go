@@ -45,10 +45,11 @@ func idleMemory(t *testing.T, most float64, sel func(name string) Selection) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fd, _, err := takeDescriptor(near, 16<<10)
+		fd, _, err := duplicate(near, 16<<10)
 		if err != nil {
 			t.Fatal(err)
 		}
+		near.Close()
 		clients = append(clients, fd)
 		remote := far.RemoteAddr().String()
 		r := Request{Conn: far, Format: "flat", Remote: remote, Label: "wall", Credential: "wall", ID: "stream of " + remote, MaxAge: time.Hour, Selection: sel("light." + remote)}

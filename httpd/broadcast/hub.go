@@ -87,8 +87,13 @@ type Hub struct {
 	met     *counters
 	birth   time.Time
 	stop    context.CancelFunc
-	ids     idTable
-	decide  func(Filter, Decision) // decided, made once
+
+	// A place of attaching is held while a connection is taken over, for some ten
+	// system calls. When 10,000 streams come back at once, they queue here rather
+	// than for mu or for a core, where Publish and all others would stand behind them.
+	attaching chan struct{}
+	ids       idTable
+	decide    func(Filter, Decision) // decided, made once
 
 	head  atomic.Uint64 // sequence of the last event that is on every tape and feed
 	clock atomic.Uint32 // seconds since birth, moved by ticks
@@ -123,7 +128,7 @@ func New(cfg Config) (*Hub, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	h := &Hub{cfg: cfg, stop: stop, birth: cfg.Now(), channels: make(map[string]*channel), filters: make(map[Filter]*use)}
+	h := &Hub{cfg: cfg, stop: stop, birth: cfg.Now(), attaching: make(chan struct{}, goruntime.GOMAXPROCS(0)), channels: make(map[string]*channel), filters: make(map[Filter]*use)}
 	h.decide = h.decided
 	h.beaten = h.birth
 	h.ids.byID = make(map[string]*Stream)

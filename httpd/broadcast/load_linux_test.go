@@ -78,10 +78,11 @@ func openLoad(b *testing.B, n int) (*manyStreams, *epollClient) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		fd, _, err := takeDescriptor(near, 16<<10)
+		fd, _, err := duplicate(near, 16<<10)
 		if err != nil {
 			b.Fatal(err)
 		}
+		near.Close()
 		c.fds = append(c.fds, fd)
 		unix.EpollCtl(c.ep, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i), Pad: int32(fd)})
 		if _, err := m.hub.Attach(Request{Conn: far, Format: "flat"}); err != nil {

@@ -116,11 +116,11 @@ func (p *poller) ready(fn func(slot, events uint32)) bool {
 	}
 }
 
-// takeDescriptor makes a connection's descriptor our own and closes the
-// connection. It reports false for one that has none, such as TLS. The
-// duplicate costs two system calls, and saves what Go's net package holds per
-// connection (some 400 bytes) and its poller being woken for each event.
-func takeDescriptor(conn net.Conn, sendBuffer int) (fd int, ok bool, err error) {
+// duplicate makes a descriptor of our own for a connection, tuned for a stream;
+// the connection is to be closed then. It reports false for one that has none,
+// such as TLS. The duplicate saves what Go's net package holds per connection
+// (some 400 bytes) and its poller being woken for each event.
+func duplicate(conn net.Conn, sendBuffer int) (fd int, ok bool, err error) {
 	sc, ok := conn.(syscall.Conn)
 	if !ok {
 		return 0, false, nil
@@ -139,9 +139,11 @@ func takeDescriptor(conn net.Conn, sendBuffer int) (fd int, ok bool, err error) 
 	if cerr != nil || err != nil {
 		return 0, false, firstError(cerr, err)
 	}
-	conn.Close() //nolint:errcheck // the duplicate is what counts
 	return fd, true, nil
 }
+
+// dropDescriptor closes a duplicate; the connection goes on.
+func dropDescriptor(fd int) { unix.Close(fd) } //nolint:errcheck // nothing to be done about it
 
 func firstError(a, b error) error {
 	if a != nil {

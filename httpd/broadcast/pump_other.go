@@ -7,4 +7,6 @@ import "net"
 // systemPumps returns none: the portable pump does all the work.
 func systemPumps(*Hub, int) ([]pump, error) { return nil, nil }
 
-func takeDescriptor(net.Conn, int) (fd int, ok bool, err error) { return 0, false, nil }
+func duplicate(net.Conn, int) (fd int, ok bool, err error) { return 0, false, nil }
+
+func dropDescriptor(int) {}

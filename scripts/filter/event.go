@@ -85,6 +85,8 @@ type Event struct {
 	eventFields [endOfEvent]field
 	oldNode     node
 	eventNode   node
+
+	machine machine // that runs programs on the event
 }
 
 // Reset makes e show another event. It allocates nothing once e has seen events
