@@ -23,7 +23,7 @@ import (
 
 // TestMain lets the test binary be the carillon that the tests start.
 func TestMain(m *testing.M) {
-	if os.Getenv("CARILLON_BE_THE_BINARY") != "" {
+	if os.Getenv("CARILLON_BE_THE_BINARY") != "" || len(os.Args) > 1 && os.Args[1] == filterWorkerCommand {
 		main()
 		return
 	}
