@@ -1,11 +1,11 @@
 package httpd
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -41,8 +41,8 @@ func (s *Server) getFilters(c *call) error {
 // and why: of those given, or of the newest, or of the newest of an entity.
 func (s *Server) postExplain(c *call) error {
 	settings := s.settings()
-	p := params{}
-	if err := p.addBody(c.PostBody()); err != nil {
+	p, given, err := explainParams(c.PostBody())
+	if err != nil {
 		return err
 	}
 	spec, err := p.filter(settings.MaxFilter, "events", "limit")
@@ -55,8 +55,10 @@ func (s *Server) postExplain(c *call) error {
 	s.authorise(c, spec)
 	ctx, cancel := c.patience()
 	defer cancel()
-	events, given, err := givenEvents(c.PostBody(), s.now())
-	if err == nil && !given {
+	var events []*runtime.Event
+	if given != nil {
+		events, err = givenEvents(given, s.now())
+	} else {
 		events, err = s.newestEvents(ctx, p, settings.MaxNames)
 	}
 	if err != nil {
@@ -69,29 +71,36 @@ func (s *Server) postExplain(c *call) error {
 	return writeJSON(c, answer)
 }
 
-// givenEvents returns the events of the body, if it has some.
-func givenEvents(body []byte, now time.Time) (events []*runtime.Event, given bool, err error) {
-	var with struct {
-		Events []json.RawMessage `json:"events"`
+// explainParams reads the parameters of a body, and the list of events apart:
+// here they are no types of events. It is nil if there is none.
+func explainParams(body []byte) (p params, events []json.RawMessage, err error) {
+	p = params{}
+	object, err := p.readBody(body)
+	if err != nil {
+		return nil, nil, err
 	}
-	body = bytes.TrimSpace(body)
-	if len(body) == 0 || body[0] != '{' {
-		return nil, false, nil
+	if given, ok := object["events"]; ok {
+		delete(object, "events")
+		if err := json.Unmarshal(given, &events); err != nil {
+			return nil, nil, malformed("events", "must be a list of events")
+		}
 	}
-	if err := json.Unmarshal(body, &with); err != nil {
-		return nil, false, malformed("events", "must be a list of objects: %s", describeJSON(body, err))
+	return p, events, p.addObject(object)
+}
+
+func givenEvents(given []json.RawMessage, now time.Time) ([]*runtime.Event, error) {
+	if len(given) > maxExplained {
+		return nil, malformed("events", "has %d events, more than %d", len(given), maxExplained)
 	}
-	if len(with.Events) > maxExplained {
-		return nil, false, malformed("events", "has %d events, more than %d", len(with.Events), maxExplained)
-	}
-	for i, text := range with.Events {
+	events := make([]*runtime.Event, len(given))
+	for i, text := range given {
 		e, err := givenEvent(text, now)
 		if err != nil {
-			return nil, false, malformed("events", "has in place %d what is no event: %s", i+1, sentence(err))
+			return nil, malformed("events", "has in place %d what is no event: %s", i+1, strings.TrimSuffix(err.Error(), "."))
 		}
-		events = append(events, e)
+		events[i] = e
 	}
-	return events, with.Events != nil, nil
+	return events, nil
 }
 
 // givenEvent reads an event as format ha or native has it, or a state as

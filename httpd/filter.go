@@ -213,7 +213,7 @@ func (e *FilterError) appendPlace(object []byte) []byte {
 
 // refusal returns how a client is told what is wrong with its filter.
 func (e *FilterError) refusal() *refusal {
-	r := refuse(fasthttp.StatusBadRequest, "Parameter filter: %s", sentence(e))
+	r := refuse(fasthttp.StatusBadRequest, "Parameter filter: %s.", strings.TrimSuffix(e.Error(), "."))
 	r.filter = e
 	return r
 }

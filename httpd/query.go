@@ -104,9 +104,19 @@ func (p params) add(key, value string) { p[key] = append(p[key], value) }
 // addBody adds the parameters of a form or of a JSON object, whatever its
 // Content-Type says.
 func (p params) addBody(body []byte) error {
+	object, err := p.readBody(body)
+	if err != nil {
+		return err
+	}
+	return p.addObject(object)
+}
+
+// readBody returns the members of a body that is a JSON object, and adds those
+// of a form.
+func (p params) readBody(body []byte) (object map[string]json.RawMessage, err error) {
 	body = bytes.TrimSpace(body)
 	if len(body) == 0 {
-		return nil
+		return nil, nil
 	}
 	if body[0] != '{' {
 		var form fasthttp.Args
@@ -114,12 +124,15 @@ func (p params) addBody(body []byte) error {
 		for key, value := range form.All() {
 			p.add(string(key), string(value))
 		}
-		return nil
+		return nil, nil
 	}
-	var object map[string]json.RawMessage
 	if err := json.Unmarshal(body, &object); err != nil {
-		return refuse(fasthttp.StatusBadRequest, "The body should be a form or a JSON object: %s.", describeJSON(body, err))
+		return nil, refuse(fasthttp.StatusBadRequest, "The body should be a form or a JSON object: %s.", describeJSON(body, err))
 	}
+	return object, nil
+}
+
+func (p params) addObject(object map[string]json.RawMessage) error {
 	for key, value := range object {
 		if err := p.addJSON(key, value); err != nil {
 			return err
