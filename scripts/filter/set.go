@@ -152,6 +152,12 @@ func (s *Set) decide(ev *runtime.Event) {
 	s.look(&s.index)
 }
 
+func (s *Set) judgeAll(entries []*Entry) {
+	for _, e := range entries {
+		s.judge(e)
+	}
+}
+
 // judge decides about e, unless it did for this event.
 func (s *Set) judge(e *Entry) {
 	if e.stamp == s.stamp {

@@ -52,12 +52,20 @@ func (c chance) of(from ...string) string { return from[c.IntN(len(from))] }
 var (
 	someDomains = []string{"light", "sensor", "switch"}
 	someValues  = []string{`"on"`, `"off"`, `3`, `20`, `-0`, `0`, `true`, `false`, `null`, `"20"`, `"😀x"`, `""`}
-	somePaths   = []string{"e.state", "e.attributes.a", "e.attributes?.a", "e.old?.state", "e.data.v", "e.data.o.p", "e.data.o?.p", "e.unit", "e.number", "e.old.attributes.a"}
+	somePaths   = []string{"e.state", "e.attributes.a", "e.attributes?.a", "e.old?.state", "e.data.v", "e.data.o.p", "e.data.o?.p", "e.unit", "e.number", "e.old.attributes.a", "e.entity_id", "e.old.state"}
 )
 
 func (c chance) conjunct() string {
 	path, v := c.of(somePaths...), c.of(someValues...)
-	switch c.IntN(14) {
+	switch c.IntN(18) {
+	case 14:
+		return c.of("e.old", "e.attributes", "e.data.o") + c.of("", " !== undefined", " != null", " !== null")
+	case 15:
+		return "e.old?.state " + c.of("!==", "===", "!=", "==") + " " + c.of("undefined", "null", v)
+	case 16:
+		return c.of("e.attributes.a.b", "e.data.o?.p.q", "e.old.attributes.a.length") + " === " + v
+	case 17:
+		return "typeof " + path + " === " + c.of("'string'", "'object'", "'undefined'")
 	case 0:
 		return path + " === " + v
 	case 1:
@@ -245,6 +253,9 @@ func TestIndexKeepsAway(t *testing.T) {
 		{`e => e.attributes.n === %d`, 1, 300, `e.attributes.n in [1]`},
 		{`e => e.attributes?.n === %d`, 1, 0, `e.attributes?.n in [1]`},
 		{`e => ['sensor.s%d', 'sensor.x'].includes(e.entity_id)`, 1, 0, `e.entity_id in ["sensor.s1", "sensor.x"]`},
+		{`e => e.old && e.old.state !== e.state && e.old.state === '%d'`, 1, 0, `e.old.state in ["1"]`},
+		{`e => e.old?.state === '1' && e.old.attributes.x !== 3 && e.data.n === %d`, 0, 1, `e.data.n in [1]`},
+		{`e => e.attributes !== undefined && e.attributes.n === %d`, 1, 0, `e.attributes.n in [1]`},
 		{`e => e.state !== '%d'`, 300, 300, ``},
 		{`e => e.attributes.x + 1 > 3 && e.entity_id === 'sensor.s%d'`, 300, 300, ``},
 	} {
