@@ -132,8 +132,7 @@ func validName(name string) bool {
 // that all places stay.
 func withoutExport(source string) string {
 	at := skipBlank(source, 0)
-	rest, ok := strings.CutPrefix(source[at:], "export")
-	if !ok {
+	if !strings.HasPrefix(source[at:], "export") {
 		return source
 	}
 	second := skipBlank(source, at+len("export"))
@@ -141,7 +140,8 @@ func withoutExport(source string) string {
 		return source
 	}
 	end := second + len("default")
-	if rest = source[end:]; rest != "" && strings.ContainsAny(rest[:1], "$_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+	rest := source[end:]
+	if rest != "" && strings.ContainsAny(rest[:1], "$_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
 		return source
 	}
 	blank := func(from, to int) string { return strings.Repeat(" ", to-from) }
