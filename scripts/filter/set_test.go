@@ -36,6 +36,38 @@ func decided(t testing.TB, s *Set, ev *runtime.Event) map[string]Outcome {
 // A chance makes random predicates and events that have to do with each other.
 type chance struct{ *rand.Rand }
 
+// TestSetBoundsWorkAsEvalDoes has programs that take about as much as they may:
+// what each condition takes counts, whoever else has it.
+func TestSetBoundsWorkAsEvalDoes(t *testing.T) {
+	ev := fired(1, "x", "", `{"l":[`+strings.Repeat(`1,`, 250)+`2]}`)
+	const heavy = `e.data.l.some(x => e.data.l.some(y => y > %d + x))`
+	s := NewSet()
+	var e Event
+	var programs []*Program
+	throws := 0
+	for n := 1; n <= 6; n++ {
+		var parts []string
+		for i := range n {
+			parts = append(parts, fmt.Sprintf("!"+heavy, i+5))
+		}
+		p := must(t, "e => "+strings.Join(parts, " && "))
+		programs = append(programs, p)
+		s.Add(p)
+	}
+	got := decided(t, s, ev)
+	for _, p := range programs {
+		e.Reset(ev)
+		want := p.Eval(&e)
+		if o := got[p.Key()]; o.Match != want.Match || o.Err != want.Err {
+			t.Errorf("%s: got %+v, want %+v", p.Key(), o, want)
+		}
+		throws += count(want.Err != "")
+	}
+	if throws == 0 || throws == len(programs) {
+		t.Errorf("%d of %d programs take too long, want some", throws, len(programs))
+	}
+}
+
 // newChance tells the seed when the test fails.
 func newChance(t *testing.T) chance {
 	seed := rand.Uint64()
