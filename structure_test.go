@@ -16,12 +16,13 @@ import (
 // may import. Folders that are not here may import nothing of it.
 var mayImport = map[string][]string{
 	".":                     {"*"},
-	"runtime/runtimetest":   {"runtime"},
+	"runtime/runtimetest":   {"runtime", "plugins/adapter", "plugins/adapter/wire"},
 	"runtime/journal":       {"runtime"},
 	"scripts":               {"runtime", "internal/watch"},
 	"scripts/filter":        {"runtime"},
 	"scripts/filter/worker": {"runtime", "scripts/filter"},
-	"plugins":               {"runtime", "plugins/adapter", "internal/watch"},
+	"plugins":               {"runtime", "plugins/adapter", "plugins/adapter/wire", "internal/watch"},
+	"plugins/adapter":       {"plugins/adapter/wire"},
 	"plugins/hostsensors":   {"plugins/adapter"},
 	"plugins/mqtt":          {"plugins/adapter"},
 	"plugins/modbus":        {"plugins/adapter"},
@@ -33,7 +34,7 @@ var mayImport = map[string][]string{
 // known are all folders that hold Go code: a new one is put on the map first.
 var known = []string{
 	".", "runtime", "runtime/runtimetest", "runtime/journal", "scripts", "scripts/filter", "scripts/filter/worker",
-	"plugins", "plugins/adapter", "plugins/hostsensors", "plugins/mqtt", "plugins/modbus",
+	"plugins", "plugins/adapter", "plugins/adapter/wire", "plugins/hostsensors", "plugins/mqtt", "plugins/modbus",
 	"httpd", "httpd/broadcast", "httpd/ui", "internal/config", "internal/watch", "internal/sse",
 	"internal/loadtest", "internal/typescript", "examples", "examples/home",
 }
