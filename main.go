@@ -41,6 +41,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 0
 	case "-version", "--version":
 		return runVersion(nil, stdout, stderr)
+	case filterWorkerCommand:
+		return runFilterWorker(os.Stdin, stdout)
 	}
 	for _, c := range commands() {
 		if c.name == args[0] {

@@ -15,24 +15,26 @@ import (
 // mayImport is the import table of docs/design.md: what of this module a folder
 // may import. Folders that are not here may import nothing of it.
 var mayImport = map[string][]string{
-	".":                   {"*"},
-	"runtime/runtimetest": {"runtime"},
-	"runtime/journal":     {"runtime"},
-	"scripts":             {"runtime", "internal/watch"},
-	"scripts/filter":      {"runtime"},
-	"plugins":             {"runtime", "plugins/adapter", "internal/watch"},
-	"plugins/hostsensors": {"plugins/adapter"},
-	"plugins/mqtt":        {"plugins/adapter"},
-	"plugins/modbus":      {"plugins/adapter"},
-	"httpd":               {"runtime", "httpd/broadcast", "httpd/ui", "internal/sse"},
-	"httpd/broadcast":     {"internal/sse"},
-	"internal/loadtest":   {"internal/sse"},
+	".":                     {"*"},
+	"runtime/runtimetest":   {"runtime", "plugins/adapter", "plugins/adapter/wire"},
+	"runtime/journal":       {"runtime"},
+	"scripts":               {"runtime", "internal/watch"},
+	"scripts/filter":        {"runtime"},
+	"scripts/filter/worker": {"runtime", "scripts/filter"},
+	"plugins":               {"runtime", "plugins/adapter", "plugins/adapter/wire", "internal/watch"},
+	"plugins/adapter":       {"plugins/adapter/wire"},
+	"plugins/hostsensors":   {"plugins/adapter"},
+	"plugins/mqtt":          {"plugins/adapter"},
+	"plugins/modbus":        {"plugins/adapter"},
+	"httpd":                 {"runtime", "httpd/broadcast", "httpd/ui", "internal/sse"},
+	"httpd/broadcast":       {"internal/sse"},
+	"internal/loadtest":     {"internal/sse"},
 }
 
 // known are all folders that hold Go code: a new one is put on the map first.
 var known = []string{
-	".", "runtime", "runtime/runtimetest", "runtime/journal", "scripts", "scripts/filter",
-	"plugins", "plugins/adapter", "plugins/hostsensors", "plugins/mqtt", "plugins/modbus",
+	".", "runtime", "runtime/runtimetest", "runtime/journal", "scripts", "scripts/filter", "scripts/filter/worker",
+	"plugins", "plugins/adapter", "plugins/adapter/wire", "plugins/hostsensors", "plugins/mqtt", "plugins/modbus",
 	"httpd", "httpd/broadcast", "httpd/ui", "internal/config", "internal/watch", "internal/sse",
 	"internal/loadtest", "internal/typescript", "examples", "examples/home",
 }

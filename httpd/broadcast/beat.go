@@ -86,7 +86,7 @@ func (h *Hub) tick(slack time.Duration) {
 // beat puts the head on the tape as a frame that has only an id, and into every feed.
 func (ch *channel) beat(head uint64) {
 	ch.frame = appendPosition(ch.frame[:0], ch.epoch, head)
-	ch.onAll(head, isBeat)
+	ch.onAll(head, true)
 	for _, f := range ch.feeds {
 		f.shrink()
 	}
@@ -99,14 +99,24 @@ func appendPosition(dst []byte, epoch string, seq uint64) []byte {
 	return append(dst, "\n\n"...)
 }
 
-// onAll puts ch.frame, which is no event, on the tape and into all feeds.
-func (ch *channel) onAll(head uint64, kind refKind) {
+// onAll puts ch.frame, which is no event, on the tape and into all feeds. If it
+// is a position, feeds that are not complete up to there get their own.
+func (ch *channel) onAll(head uint64, position bool) {
 	off := ch.tape.append(ch.frame, head, 0)
 	if ch.whole != nil {
 		ch.whole.touch()
 	}
+	var own ref
 	for _, f := range ch.feeds {
-		f.append(ref{off: off, seq: head, n: uint32(len(ch.frame)), kind: kind})
+		r := ref{off: off, seq: f.head(), n: uint32(len(ch.frame)), kind: isBeat}
+		if position && r.seq != head {
+			if own.n == 0 || own.seq != r.seq {
+				ch.other = appendPosition(ch.other[:0], ch.epoch, r.seq)
+				own = ch.putAside(ch.other, r.seq, isNote)
+			}
+			r = own
+		}
+		f.append(r)
 	}
 }
 
@@ -121,7 +131,7 @@ func (ch *channel) pings(now time.Time, slack time.Duration, head uint64) {
 		if ch.pinged <= since {
 			ch.pinged = now.UnixNano()
 			ch.encodePing(now)
-			ch.onAll(head, isBeat)
+			ch.onAll(head, false)
 		}
 		return
 	}
@@ -153,7 +163,7 @@ func (ch *channel) pingSilent(stamp, since int64, now time.Time, head uint64) {
 			encoded = true
 		}
 		f.quiet = stamp
-		f.append(ref{seq: head, kind: isPing})
+		f.append(ref{seq: f.head(), kind: isPing})
 	}
 }
 

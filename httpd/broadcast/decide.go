@@ -168,11 +168,18 @@ func (h *Hub) uses(f *feed) {
 	u := h.filters[f.sel.Filter]
 	if u == nil {
 		u = &use{filter: f.sel.Filter}
+		if name := u.filter.Lane(); name != "" {
+			u.lane = h.lane(name)
+			u.lane.uses = append(u.lane.uses, u)
+		}
 		h.filters[u.filter] = u
 		h.filtering.Add(1)
 		h.cfg.Filters.Add(u.filter)
 	}
 	u.feeds = append(u.feeds, f)
+	if f.lane = u.lane; f.lane != nil {
+		f.heads = &f.lane.head
+	}
 }
 
 // unuses is the reverse of uses.
@@ -184,6 +191,9 @@ func (h *Hub) unuses(f *feed) {
 	u := h.filters[f.sel.Filter]
 	if u.feeds = without(u.feeds, f); len(u.feeds) > 0 {
 		return
+	}
+	if u.lane != nil {
+		u.lane.drop(u)
 	}
 	delete(h.filters, u.filter)
 	h.filtering.Add(-1)

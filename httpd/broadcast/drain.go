@@ -14,7 +14,8 @@ const drainStep = 20 * time.Millisecond
 // a frame boundary, with a comment and a time to wait from Config.Retry to
 // twice that before its reader comes back. Events go on meanwhile to those that
 // are left; Attach returns ErrClosed from now on. Drain returns when all were
-// told to end, or an error when ctx is done. Close does the rest.
+// told to end or no stream is left, or an error when ctx is done. Close does the
+// rest.
 func (h *Hub) Drain(ctx context.Context, over time.Duration) error {
 	h.mu.Lock()
 	h.draining = true
@@ -35,7 +36,7 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration) error {
 			n := float64(len(lists[i]))
 			h.dismiss(p, lists[i][int(before*n):int(part*n)])
 		}
-		if before = part; part == 1 {
+		if before = part; part == 1 || h.met.streams.Load() == 0 {
 			return nil
 		}
 		select {

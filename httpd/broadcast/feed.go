@@ -75,6 +75,7 @@ const (
 	isPing          // the channel's ping, not on a tape
 	isAside         // an event on the aside tape
 	isNote          // on the aside tape, no event
+	isHole          // nothing: the feed lacks what lies before, up to its sequence
 )
 
 func (k refKind) event() bool { return k == isEvent || k == isAside }
@@ -85,7 +86,7 @@ func (ch *channel) tapeOf(k refKind) *tape {
 	switch {
 	case k.aside():
 		return ch.aside.Load()
-	case k == isPing:
+	case k == isPing || k == isHole:
 		return nil
 	}
 	return ch.tape
@@ -213,10 +214,11 @@ func (f *feed) holds(from, next uint64) bool {
 	aside = f.sel.Filter == nil
 	for i := from; i < next && !(main && aside); i++ {
 		r := f.ref(i)
-		if r.kind == isPing || r.kind.aside() && aside || !r.kind.aside() && main {
+		t := f.ch.tapeOf(r.kind)
+		if t == nil || r.kind.aside() && aside || !r.kind.aside() && main {
 			continue
 		}
-		if r.off < f.ch.tapeOf(r.kind).low.Load() {
+		if r.off < t.low.Load() {
 			return false
 		}
 		main, aside = main || !r.kind.aside(), aside || r.kind.aside()

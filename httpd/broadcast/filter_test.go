@@ -25,14 +25,46 @@ func (f *testFilter) Lane() string   { return f.lane }
 // testFilters decides for testFilters, and notes which are in use. What it
 // yields is overwritten when yield returns.
 type testFilters struct {
-	mu     sync.Mutex
-	inUse  map[*testFilter]int
-	broken error         // of Ask and Decide
-	hold   chan struct{} // Ask waits for it, if it is there
-	asked  int           // pairs that Ask decided about
+	mu      sync.Mutex
+	inUse   map[*testFilter]int
+	broken  error                    // of Decide
+	unasked error                    // of Ask
+	during  func()                   // called by Ask, if it is there
+	holds   map[string]chan struct{} // by lane; Ask waits until it is closed
+	asked   map[string]int           // by lane: pairs that Ask was asked about
 }
 
-func newTestFilters() *testFilters { return &testFilters{inUse: make(map[*testFilter]int)} }
+func newTestFilters() *testFilters {
+	return &testFilters{inUse: make(map[*testFilter]int), holds: make(map[string]chan struct{}), asked: make(map[string]int)}
+}
+
+// hold has Ask wait in a lane until the function that it returns is called.
+func (t *testFilters) hold(lane string) (release func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	hold := make(chan struct{})
+	t.holds[lane] = hold
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.holds, lane)
+		close(hold)
+	}
+}
+
+// asking reports whether a lane was ever asked.
+func (t *testFilters) asking(lane string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.asked[lane] > 0
+}
+
+// fail has Ask and Decide return errors.
+func (t *testFilters) fail(ask, decide error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.unasked, t.broken = ask, decide
+}
 
 func (t *testFilters) count(f Filter, n int) {
 	t.mu.Lock()
@@ -82,8 +114,8 @@ func (t *testFilters) Match(ev *Event, yield func(Filter, Decision)) {
 
 func (t *testFilters) Ask(ctx context.Context, lane string, events []*Event, filters []Filter, yield func(int, int, Decision)) error {
 	t.mu.Lock()
-	hold, broken := t.hold, t.broken
-	t.asked += len(events) * len(filters)
+	hold, broken, during := t.holds[lane], t.unasked, t.during
+	t.asked[lane] += len(events) * len(filters)
 	t.mu.Unlock()
 	if hold != nil {
 		select {
@@ -91,6 +123,9 @@ func (t *testFilters) Ask(ctx context.Context, lane string, events []*Event, fil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+	if during != nil {
+		during()
 	}
 	if broken != nil {
 		return broken
@@ -120,6 +155,13 @@ func (t *testFilters) Decide(_ context.Context, f Filter, events []*Event, yield
 	return nil
 }
 
+// in puts a filter into a lane.
+func (f *testFilter) in(lane string) *testFilter {
+	f.lane = lane
+	f.name += " in " + lane
+	return f
+}
+
 // every returns a filter that takes each n-th event.
 func every(n uint64) *testFilter {
 	return &testFilter{name: fmt.Sprint("every ", n), decide: func(ev *Event) Decision { return Decision{Match: ev.Seq%n == 0} }}
@@ -131,7 +173,7 @@ func projecting(n uint64) *testFilter {
 		if ev.Seq%n != 0 {
 			return Decision{}
 		}
-		return Decision{Match: true, Data: fmt.Appendf(nil, `{"only":%d}`, ev.Seq)}
+		return Decision{Match: true, Data: fmt.Appendf(nil, `{"each":%d,"only":%d}`, n, ev.Seq)}
 	}}
 }
 
@@ -194,7 +236,7 @@ func TestFilteredStreams(t *testing.T) {
 				if name == "gap" {
 					name = ""
 				}
-				only = append(only, fmt.Sprintf(`%s-%d %s {"only":%d}`, testEpoch, seq, name, seq))
+				only = append(only, fmt.Sprintf(`%s-%d %s {"each":2,"only":%d}`, testEpoch, seq, name, seq))
 			}
 			for _, f := range data[i].frames {
 				if f.kind == sse.Message {
@@ -215,10 +257,7 @@ func TestFilteredStreams(t *testing.T) {
 // often it was; as data, too, to those who asked for that.
 func TestFilterErrors(t *testing.T) {
 	bothPumps(t, func(t *testing.T, portable bool) {
-		w, _ := filtered(t, func(c *Config) {
-			c.portable = portable
-			c.Formats[2].FilterError = func(dst []byte, e FilterError) []byte { return e.AppendJSON(append(dst, "as data: "...)) }
-		})
+		w, _ := filtered(t, func(c *Config) { c.portable = portable })
 		f := throwing(2)
 		f.name = strings.Repeat("é", maxTold)
 		live := w.open(Request{Selection: Selection{Filter: f}})

@@ -45,7 +45,8 @@ type supply int
 const (
 	supplied supply = iota
 	exhausted
-	lost // the next frame is not on the feed any more
+	lost    // the next frame is not on the feed any more
+	skipped // the next frames never came to the feed: its lane left them out
 )
 
 // fill makes g hold what follows cursor. The caller holds its sending lock.
@@ -58,14 +59,14 @@ func (g *gather) fillTo(f *feed, cursor, end uint64) supply {
 	}
 	if g.feed != f || g.from != cursor || g.end != end {
 		g.feed, g.from, g.end = nil, cursor, end
-		ok := false
+		got := lost
 		if f.whole {
-			ok = g.fillSpan(f.ch.tape)
+			got = g.fillSpan(f.ch.tape)
 		} else {
-			ok = g.fillRefs(f)
+			got = g.fillRefs(f)
 		}
-		if !ok {
-			return lost
+		if got != supplied {
+			return got
 		}
 		g.feed = f
 	}
@@ -80,10 +81,10 @@ func (g *gather) gone(ch *channel) bool {
 	return g.low < ch.tape.low.Load() || g.lowAside != ^uint64(0) && g.lowAside < ch.aside.Load().low.Load()
 }
 
-func (g *gather) fillSpan(t *tape) bool {
+func (g *gather) fillSpan(t *tape) supply {
 	a, b, ok := t.span(g.from, min(uint64(g.limit), g.end-g.from))
 	if !ok {
-		return false
+		return lost
 	}
 	g.a, g.b = a, b
 	g.low, g.lowAside, g.to = g.from, ^uint64(0), b.offset
@@ -91,20 +92,18 @@ func (g *gather) fillSpan(t *tape) bool {
 	g.total = int(b.offset - g.from)
 	g.refs = g.refs[:0]
 	g.pieces = t.bytes(g.pieces[:0], g.from, b.offset)
-	return true
+	return supplied
 }
 
 // fillRefs copies the references out, so that the feed's lock is held briefly
 // and a send cut short can be settled whatever happened to the ring since.
-func (g *gather) fillRefs(f *feed) bool {
-	g.refs, g.total = g.refs[:0], 0
+func (g *gather) fillRefs(f *feed) supply {
+	g.refs, g.spans, g.total, g.ping = g.refs[:0], g.spans[:0], 0, nil
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	if g.from < f.first {
-		f.mu.Unlock()
-		return false
+		return lost
 	}
-	g.ping = nil
-	g.spans = g.spans[:0]
 	for i := g.from; i < g.end && len(g.refs) < maxSendRefs; i++ {
 		r := *f.ref(i)
 		if r.kind == isPing {
@@ -113,13 +112,15 @@ func (g *gather) fillRefs(f *feed) bool {
 			}
 			r.n = uint32(len(g.ping))
 		}
-		if g.total > 0 && g.total+int(r.n) > g.limit || !g.join(r) {
+		if r.kind == isHole || g.total > 0 && g.total+int(r.n) > g.limit || !g.join(r) {
 			break
 		}
 		g.refs = append(g.refs, r)
 		g.total += int(r.n)
 	}
-	f.mu.Unlock()
+	if len(g.refs) == 0 {
+		return skipped
+	}
 	return g.cut(f.ch)
 }
 
@@ -146,7 +147,7 @@ func (g *gather) join(r ref) bool {
 }
 
 // cut makes the pieces out of the spans.
-func (g *gather) cut(ch *channel) bool {
+func (g *gather) cut(ch *channel) supply {
 	g.to = g.from + uint64(len(g.refs))
 	g.seq = g.refs[len(g.refs)-1].seq
 	g.pieces, g.events, g.low, g.lowAside = g.pieces[:0], 0, ^uint64(0), ^uint64(0)
@@ -159,7 +160,7 @@ func (g *gather) cut(ch *channel) bool {
 		}
 	}
 	if g.gone(ch) {
-		return false
+		return lost
 	}
 	for _, r := range g.refs {
 		if r.kind.event() {
@@ -173,7 +174,7 @@ func (g *gather) cut(ch *channel) bool {
 		}
 		g.pieces = ch.tapeOf(s.kind).bytes(g.pieces, s.from, s.to)
 	}
-	return true
+	return supplied
 }
 
 // settle moves s by the first n bytes of g. If they end inside a frame, the

@@ -73,9 +73,12 @@ type Config struct {
 
 	portable bool   // all streams on the portable pump
 	manual   bool   // no ticks but those of a test
+	byHand   bool   // no lane runs but by a test
 	backlog  uint64 // 0 for mergeBacklog
 	keyless  int    // 0 for maxKeyless
 	merged   int    // bytes of one turn of a conflation; 0 for chunkBytes
+
+	laneQueue int // 0 for laneQueue
 }
 
 // A Hub carries events to streams.
@@ -98,6 +101,7 @@ type Hub struct {
 	head  atomic.Uint64 // sequence of the last event that is on every tape and feed
 	clock atomic.Uint32 // seconds since birth, moved by ticks
 	idle  atomic.Bool   // a feed lost its last stream; the next tick removes it
+	retry atomic.Int64  // Config.Retry, or what SetRetry said
 	owned atomic.Int64  // bytes given to Reselect that are not sent yet
 
 	filtering atomic.Int32 // length of filters
@@ -106,6 +110,8 @@ type Hub struct {
 	// Guarded by mu.
 	channels            map[string]*channel
 	filters             map[Filter]*use
+	lanes               map[string]*lane
+	waits               []wait
 	deciding            verdict
 	failing             []*feed // have errors to tell that came less than a second after the last
 	closed              bool
@@ -128,12 +134,14 @@ func New(cfg Config) (*Hub, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	h := &Hub{cfg: cfg, stop: stop, birth: cfg.Now(), attaching: make(chan struct{}, goruntime.GOMAXPROCS(0)), channels: make(map[string]*channel), filters: make(map[Filter]*use)}
+	h := &Hub{cfg: cfg, stop: stop, birth: cfg.Now(), attaching: make(chan struct{}, goruntime.GOMAXPROCS(0)),
+		channels: make(map[string]*channel), filters: make(map[Filter]*use), lanes: make(map[string]*lane)}
 	h.decide = h.decided
 	h.beaten = h.birth
 	h.ids.byID = make(map[string]*Stream)
 	h.head.Store(cfg.Head)
-	h.readers = readers{h: h, ctx: ctx, shelf: shelf{most: cfg.ReplayBytes, passages: make(map[*channel][]*passage)}}
+	h.SetRetry(cfg.Retry)
+	h.readers = readers{h: h, ctx: ctx, crew: crew{most: cfg.Readers}, shelf: shelf{most: cfg.ReplayBytes, passages: make(map[*channel][]*passage)}}
 	h.met = newCounters(h)
 	var err error
 	if !cfg.portable {
@@ -172,13 +180,13 @@ func (c *Config) complete() error {
 	c.TapeBytes = orElse(c.TapeBytes, 8<<20)
 	c.SendBuffer = orElse(c.SendBuffer, 16<<10)
 	c.BeatEvery = orElse(c.BeatEvery, 15*time.Second)
-	c.Retry = orElse(c.Retry, 2*time.Second)
 	c.Pumps = orElse(c.Pumps, goruntime.GOMAXPROCS(0))
 	c.Readers = orElse(c.Readers, max(2, goruntime.GOMAXPROCS(0)/2))
 	c.ReplayBytes = orElse(c.ReplayBytes, 64<<20)
 	c.backlog = orElse(c.backlog, mergeBacklog)
 	c.keyless = orElse(c.keyless, maxKeyless)
 	c.merged = orElse(c.merged, chunkBytes)
+	c.laneQueue = orElse(c.laneQueue, laneQueue)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -197,6 +205,11 @@ func orElse[T int | uint64 | time.Duration](v, otherwise T) T {
 
 // Head returns the sequence of the last event that was published.
 func (h *Hub) Head() uint64 { return h.head.Load() }
+
+// SetRetry changes Config.Retry. 0 stands for 2 s.
+func (h *Hub) SetRetry(d time.Duration) { h.retry.Store(int64(orElse(d, defaultRetry))) }
+
+const defaultRetry = 2 * time.Second
 
 // Publish gives events, in order, to all streams that want them. It is called
 // from one goroutine at a time and does not wait for any stream. Events whose
@@ -218,8 +231,15 @@ func (h *Hub) Publish(events []*Event) {
 		}
 		h.filter(ev, now)
 		h.head.Store(ev.Seq)
+		for _, l := range h.lanes {
+			l.take(ev)
+		}
 		h.met.published.Inc()
 	}
+	for _, l := range h.lanes {
+		l.signal()
+	}
+	h.awaken()
 	h.wake()
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -148,8 +149,9 @@ func TestAgainstModel(t *testing.T) {
 
 func runModel(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	w := newWorld(t, func(c *Config) {
-		c.portable, c.TapeBytes, c.Readers = true, 1<<(10+rnd.IntN(4)), 1
+	w, filters := filtered(t, func(c *Config) {
+		c.portable, c.byHand, c.TapeBytes, c.Readers = true, true, 1<<(10+rnd.IntN(4)), 1
+		c.laneQueue = 1 + rnd.IntN(60)
 		c.backlog, c.keyless, c.merged = uint64(1+rnd.IntN(20)), 1+rnd.IntN(8), 1+rnd.IntN(2000)
 	})
 	p := &handPump{h: w.hub, out: make(map[*Stream]*bytes.Buffer), over: make(map[*Stream]bool),
@@ -160,7 +162,9 @@ func runModel(t *testing.T, seed uint64) {
 	<-old.ended()
 	w.hub.pumps = []pump{p}
 
-	m := &model{t: t, w: w, p: p, rnd: rnd}
+	m := &model{t: t, w: w, p: p, rnd: rnd, filters: filters, programs: []*testFilter{
+		every(3), projecting(2), projecting(4), throwing(4), throwing(5), every(2).in("a"), projecting(3).in("a"), projecting(4).in("a"), throwing(3).in("b"), every(1).in("b"),
+	}}
 	for range 400 {
 		m.step()
 	}
@@ -175,10 +179,16 @@ type model struct {
 	streams []*plainStream
 	late    []*Event // in the journal, not yet published
 	named   int
+
+	filters  *testFilters
+	programs []*testFilter
+	told     int // errors of filters
 }
 
 func (m *model) step() {
-	switch k := m.rnd.IntN(26); {
+	switch k := m.rnd.IntN(30); {
+	case k >= 26:
+		m.askLanes()
 	case k < 6:
 		m.late = append(m.late, m.w.store(1+m.rnd.IntN(12), m.event)...)
 		m.publish(m.rnd.IntN(len(m.late) + 1 + len(m.late)*3)) // mostly all
@@ -223,7 +233,39 @@ func (m *model) event(seq uint64) Event {
 
 func (m *model) selection() Selection {
 	sels := []Selection{{}, {}, {Domains: []string{"light"}}, {Entities: []string{"*.room_2"}}, {Types: []string{"service_called"}}, {Types: []string{"never"}}}
-	return sels[m.rnd.IntN(len(sels))]
+	sel := sels[m.rnd.IntN(len(sels))]
+	if m.rnd.IntN(2) == 0 {
+		sel.Filter = m.programs[m.rnd.IntN(len(m.programs))]
+	}
+	return sel
+}
+
+// askLanes has some lanes decide, which may fail, and during which more may be
+// published than they have room for.
+func (m *model) askLanes() {
+	if m.rnd.IntN(8) == 0 {
+		m.filters.fail(errors.New("as the test wants"), nil)
+	}
+	m.filters.during = func() {
+		if m.rnd.IntN(4) == 0 {
+			m.publish(m.rnd.IntN(len(m.late) + 1))
+		}
+	}
+	for _, l := range m.lanes() {
+		if m.rnd.IntN(2) == 0 {
+			l.turn()
+		}
+	}
+	m.filters.fail(nil, nil)
+	m.filters.during = nil
+}
+
+// lanes returns the lanes in the order of their names.
+func (m *model) lanes() (lanes []*lane) {
+	for _, name := range slices.Sorted(maps.Keys(m.w.hub.lanes)) {
+		lanes = append(lanes, m.w.hub.lanes[name])
+	}
+	return lanes
 }
 
 func (m *model) attach() {
@@ -299,6 +341,10 @@ func (m *model) finish() {
 	m.publish(len(m.late))
 	for quiet, rounds := 0, 0; quiet < 2; rounds++ {
 		quiet++
+		for _, l := range m.lanes() {
+			for l.turn() == laneBusy {
+			}
+		}
 		if rounds == 1000 {
 			for _, ps := range m.streams {
 				m.t.Logf("%+v extra %+v pos %d own %q", ps, ps.s.extra.Load(), ps.s.pos, ps.s.own)
@@ -329,6 +375,17 @@ func (m *model) finish() {
 func (m *model) empty() {
 	if n := m.w.hub.owned.Load(); n != 0 || len(m.w.hub.ids.byID) != 0 {
 		m.t.Errorf("got %d bytes and %d ids kept without streams, want none", n, len(m.w.hub.ids.byID))
+	}
+	m.w.pass(time.Second)
+	for _, l := range m.lanes() {
+		l.turn()
+	}
+	if n := m.filters.used(); n != 0 || len(m.w.hub.lanes) != 0 || len(m.w.hub.filters) != 0 {
+		m.t.Errorf("got %d filters in use and %d lanes without streams, want none", n, len(m.w.hub.lanes))
+	}
+	m.w.hub.awaken()
+	if n := len(m.w.hub.waits); n != 0 {
+		m.t.Errorf("got %d streams waited for, want none", n)
 	}
 	for _, ch := range m.w.hub.channels {
 		for _, f := range ch.feeds {

@@ -2,6 +2,7 @@ package broadcast
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -53,7 +54,8 @@ func (ps *plainStream) want(w *world, after, to uint64) (seqs []uint64) {
 type checker struct {
 	*model
 	ps      *plainStream
-	at      uint64          // everything up to here was given, or told as a gap
+	at      uint64 // everything up to here was given, or told as a gap
+	events  uint64
 	changed int             // the last change that was announced
 	excused map[uint64]bool // left out, as told
 	end     uint64          // of the conflation under way; no other is told before
@@ -71,8 +73,8 @@ func (m *model) check(ps *plainStream, whole bool) uint64 {
 	if (whole || m.p.over[ps.s]) && r.Pending() {
 		m.t.Fatal("got an unfinished frame at the end")
 	}
-	if n := ps.s.events; whole && n == 0 && len(ps.want(m.w, m.w.head()-min(m.w.head(), 1), m.w.head())) > 0 {
-		m.t.Fatal("got no event counted")
+	if got := ps.s.events; whole && got != c.events {
+		m.t.Fatalf("got %d events counted, want %d", got, c.events)
 	}
 	return c.at
 }
@@ -99,8 +101,8 @@ func (c *checker) reach(seq uint64, why string) {
 func (c *checker) frame(f sse.Frame) {
 	_, seq, _ := sse.ParseID(string(f.ID))
 	name, data := string(f.Event), string(f.Data)
-	if c.asData != "" && name != "gap" && name != "reset" {
-		c.fail("got %q behind a gap as data, want the gap", data)
+	if c.asData != "" && name != "gap" && name != "reset" && name != "filter_error" {
+		c.fail("got %q behind a gap or an error as data, want that", data)
 	}
 	switch {
 	case f.Kind == sse.Comment || f.Kind == sse.Retry || data == "ping" || strings.HasPrefix(data, "ping "):
@@ -108,6 +110,8 @@ func (c *checker) frame(f sse.Frame) {
 		c.reach(seq, "position")
 	case strings.HasPrefix(data, "as data: "):
 		c.asData = data
+	case name == "filter_error":
+		c.threw(data, f.HasID)
 	case name == "gap":
 		c.gap(data, seq, f.HasID)
 	case name == "changed":
@@ -125,10 +129,19 @@ func (c *checker) event(seq uint64, name, data string) {
 	}
 	c.reach(seq-1, "event")
 	c.at = seq
+	c.events++
 	ev := c.w.events[seq-1]
 	sel := c.ps.selectionAt(seq - 1).canonical()
-	if !sel.matches(ev) || data != string(payload(nil, ev)) {
-		c.fail("event %d: got %.80q, want %.80q", seq, data, payload(nil, ev))
+	body := payload(nil, ev)
+	given, ok := taken(sel, ev)
+	switch {
+	case given != nil && c.ps.r.Format == "timed":
+		body = projected(nil, ev, given)
+	case given != nil:
+		body = given
+	}
+	if !ok || data != string(body) {
+		c.fail("event %d: taken is %v, got %.80q, want %.80q", seq, ok, data, body)
 	}
 	want := ""
 	if c.ps.r.Format == "native" {
@@ -141,12 +154,43 @@ func (c *checker) event(seq uint64, name, data string) {
 	}
 }
 
-func (c *checker) gap(data string, id uint64, hasID bool) {
+// threw checks what is told of a filter: that one of the stream's filters threw
+// that message on that event.
+func (c *checker) threw(data string, hasID bool) {
+	c.t.Helper()
+	c.toldAsData(data)
+	var e struct {
+		ID, Message, Filter string
+		Errors              uint64
+	}
+	err := json.Unmarshal([]byte(data), &e)
+	_, seq, ok := sse.ParseID(e.ID)
+	if err != nil || !ok || hasID || e.Errors == 0 || seq == 0 || seq > c.w.head() {
+		c.fail("got error %s with an id: %v (%v)", data, hasID, err)
+	}
+	ev := c.w.events[seq-1]
+	for _, change := range c.ps.sels {
+		f, ok := change.sel.Filter.(*testFilter)
+		if ok && change.sel.matches(ev) && f.name == e.Filter && f.decide(ev).Err == e.Message {
+			c.told++
+			return
+		}
+	}
+	c.fail("got error %s, want one that a filter of the stream throws", data)
+}
+
+// toldAsData checks that what is told was told as data, too, if that was asked for.
+func (c *checker) toldAsData(data string) {
 	c.t.Helper()
 	if want := c.ps.r.GapsAsData && c.ps.r.Format == "native"; want != (c.asData != "") || want && c.asData != "as data: "+data {
-		c.fail("got %q as data for the gap %q, asked for: %v", c.asData, data, want)
+		c.fail("got %q as data for %q, asked for: %v", c.asData, data, want)
 	}
 	c.asData = ""
+}
+
+func (c *checker) gap(data string, id uint64, hasID bool) {
+	c.t.Helper()
+	c.toldAsData(data)
 	var g Gap
 	if n, _ := fmt.Sscanf(data, `{"from":%d,"to":%d,"reason":"conflated","merged":%d,"dropped":%d}`, &g.From, &g.To, &g.Merged, &g.Dropped); n == 4 {
 		if c.conflated(g); hasID {

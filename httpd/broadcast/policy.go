@@ -110,13 +110,20 @@ func (h *Hub) upTo(s *Stream, x *extra, g *gather, limit uint64) (n need, reache
 	if limit != noLimit {
 		end, ok = f.join(limit)
 	}
-	if !ok {
-		return h.fellBehind(s, x, g), false
+	supply := lost
+	if ok {
+		supply = g.fillTo(f, s.cursor, end)
 	}
-	switch g.fillTo(f, s.cursor, end) {
-	case supplied:
+	switch {
+	case supply == supplied:
 		return needSend, false
-	case lost:
+	case supply == skipped || supply == lost && f.lane != nil && !ok:
+		s.clear(joined)
+		if x.slow == Conflate {
+			x.merge(head, limit)
+		}
+		return needReplay, false
+	case supply == lost:
 		return h.fellBehind(s, x, g), false
 	}
 	return needNothing, head >= limit
@@ -175,7 +182,8 @@ func (h *Hub) farewell(s *Stream, why Reason, comment string) {
 	}
 	b := append([]byte(nil), s.own...)
 	b = sse.AppendComment(b, comment)
-	s.own = sse.AppendRetry(b, h.cfg.Retry+rand.N(h.cfg.Retry+time.Millisecond))
+	retry := time.Duration(h.retry.Load())
+	s.own = sse.AppendRetry(b, retry+rand.N(retry+time.Millisecond))
 	s.finish(why)
 }
 

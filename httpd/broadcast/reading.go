@@ -51,7 +51,8 @@ func (r *readers) attend(j *job) *reading {
 	}
 	from, to := r.shelf.room(j.feed.ch, j.pos)
 	if from > j.pos { // it was read a moment ago
-		r.queue = append(r.queue, j)
+		c := r.crewOf(j)
+		c.queue = append(c.queue, j)
 		return nil
 	}
 	l := &reading{r: r, ch: j.feed.ch, waiting: []*job{j}}
@@ -165,6 +166,10 @@ func (l *reading) answer(end uint64) {
 	})
 	l.r.mu.Unlock()
 	for _, j := range passed {
+		if j.feed.lane != nil { // which may take long
+			l.r.enqueue(j)
+			continue
+		}
 		if l.r.advance(j) {
 			j.finish()
 			l.r.reply(j)

@@ -61,11 +61,25 @@ type readers struct {
 	shelf shelf
 
 	mu sync.Mutex
-	// Guarded by mu. A stream has one job at most, which bounds the queue.
-	queue    []*job
-	running  int
+	// Guarded by mu.
+	crew     crew // for all that have no lane
 	readings []*reading
 	merged   mergedChunks
+}
+
+// A crew is goroutines that do jobs. Each lane has its own: asking it may take
+// long, and the others don't wait for that.
+type crew struct {
+	queue   []*job // a stream has one job at most, which bounds it
+	running int
+	most    int
+}
+
+func (r *readers) crewOf(j *job) *crew {
+	if l := j.feed.lane; l != nil {
+		return &l.crew
+	}
+	return &r.crew
 }
 
 // kept gives the stream what the shelf has for it. It reports false if the
@@ -111,17 +125,19 @@ func (r *readers) ask(s *Stream) {
 func (r *readers) enqueue(jobs ...*job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.queue = append(r.queue, jobs...)
-	for n := 0; n < len(jobs) && r.running < r.h.cfg.Readers; n++ {
-		r.running++
-		go r.run()
+	for _, j := range jobs {
+		c := r.crewOf(j)
+		if c.queue = append(c.queue, j); c.running < c.most {
+			c.running++
+			go r.run(c)
+		}
 	}
 }
 
-func (r *readers) run() {
+func (r *readers) run(c *crew) {
 	var buf passageBuffer
 	for {
-		j := r.nextJob()
+		j := r.nextJob(c)
 		if j == nil {
 			return
 		}
@@ -140,17 +156,17 @@ func (r *readers) run() {
 	}
 }
 
-func (r *readers) nextJob() *job {
+func (r *readers) nextJob(c *crew) *job {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.queue) == 0 {
-		r.queue = nil
-		r.running--
+	if len(c.queue) == 0 {
+		c.queue = nil
+		c.running--
 		return nil
 	}
-	j := r.queue[0]
-	r.queue[0] = nil
-	r.queue = r.queue[1:]
+	j := c.queue[0]
+	c.queue[0] = nil
+	c.queue = c.queue[1:]
 	return j
 }
 
@@ -164,7 +180,7 @@ func (r *readers) forget() {
 	r.shelf.forget(r.h.clock.Load())
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.running == 0 {
+	if r.crew.running == 0 {
 		r.merged = mergedChunks{}
 	}
 }

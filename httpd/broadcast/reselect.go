@@ -104,6 +104,9 @@ func (h *Hub) Reselect(id string, sel Selection, cut func(was Selection) (own []
 		h.idle.Store(true) // the feed may have no stream
 		return ErrNoStream
 	}
+	if was.head() < after {
+		h.waits = append(h.waits, wait{s, was, after})
+	}
 	p.look(s)
 	return nil
 }

@@ -17,7 +17,7 @@ type counters struct {
 	opened, published, deliveries, bytes *metrics.Counter
 	replays, beats, blocked              *metrics.Counter
 	agedOut, conflated, resets           *metrics.Counter
-	merged, dropped, trimmed             *metrics.Counter
+	merged, dropped, trimmed, overflows  *metrics.Counter
 	filterErrors                         [2]*metrics.Counter // by feed.tier
 	slow                                 [policies]*metrics.Counter
 	closed                               [reasons]*metrics.Counter
@@ -38,6 +38,7 @@ func newCounters(h *Hub) *counters {
 		merged:     set.NewCounter(`carillon_stream_left_out_events_total{reason="merged"}`),
 		dropped:    set.NewCounter(`carillon_stream_left_out_events_total{reason="dropped"}`),
 		trimmed:    set.NewCounter("carillon_stream_trimmed_total"),
+		overflows:  set.NewCounter("carillon_broadcast_lane_overflows_total"),
 		beats:      set.NewCounter("carillon_broadcast_beats_total"),
 		blocked:    set.NewCounter("carillon_stream_blocked_total"),
 	}
@@ -54,6 +55,8 @@ func newCounters(h *Hub) *counters {
 	set.NewGauge("carillon_broadcast_head", func() float64 { return float64(h.head.Load()) })
 	set.NewGauge("carillon_broadcast_feeds", func() float64 { return float64(h.Stats().Feeds) })
 	set.NewGauge("carillon_broadcast_filters", func() float64 { return float64(h.Stats().Filters) })
+	set.NewGauge("carillon_broadcast_lanes", func() float64 { return float64(h.Stats().Lanes) })
+	set.NewGauge("carillon_broadcast_lane_queue", func() float64 { return float64(h.Stats().Undecided) })
 	set.NewGauge("carillon_broadcast_tape_bytes", func() float64 { return float64(h.Stats().TapeBytes) })
 	return c
 }
@@ -80,6 +83,8 @@ type Stats struct {
 	Streams   int
 	Feeds     int    // those with a selection, of all formats
 	Filters   int    // distinct ones in use
+	Lanes     int    // that their filters have
+	Undecided int    // events that wait for lanes
 	TapeBytes int64  // encoded frames held in memory
 	Head      uint64 // sequence of the last event published
 	Time      time.Time
@@ -110,7 +115,10 @@ func (h *Hub) Stats() Stats {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	st.Filters = len(h.filters)
+	st.Filters, st.Lanes = len(h.filters), len(h.lanes)
+	for _, l := range h.lanes {
+		st.Undecided += len(l.queue)
+	}
 	for _, ch := range h.channels {
 		st.Feeds += len(ch.feeds)
 		st.TapeBytes += ch.tape.size()

@@ -96,6 +96,9 @@ func (h *Hub) next(s *Stream, g *gather) need {
 	switch g.fill(s.member.feed, s.cursor) {
 	case supplied:
 		return needSend
+	case skipped:
+		s.clear(joined)
+		return needReplay
 	case lost:
 		return h.fellBehind(s, nil, g)
 	}

@@ -85,6 +85,27 @@ func TestTapeIndexIsBounded(t *testing.T) {
 	}
 }
 
+// An event is found by its sequence while it is on the tape, also if a beat that
+// has the same sequence stays longer.
+func TestTapeFindsEvents(t *testing.T) {
+	tp := newTape(minTape, 7, func() {}, func() {}, func() {})
+	tp.append([]byte("first\n"), 8, 1)
+	tp.append([]byte("beat\n"), 8, 0)
+	second := tp.append([]byte("second\n"), 10, 1)
+	for seq, want := range map[uint64]ref{8: {off: 0, seq: 8, n: 6}, 10: {off: second, seq: 10, n: 7}, 7: {}, 9: {}, 11: {}} {
+		if got, ok := tp.find(seq); got != want || ok != (want.n > 0) {
+			t.Errorf("find(%d): got %+v, %v, want %+v", seq, got, ok, want)
+		}
+	}
+	tp.drop(1)
+	if got, ok := tp.find(8); ok {
+		t.Errorf("find(8) with only its beat left: got %+v, want nothing", got)
+	}
+	if _, ok := tp.find(10); !ok {
+		t.Error("find(10): got nothing, want the event that is left")
+	}
+}
+
 func TestMarksTellPlaces(t *testing.T) {
 	tp := newTape(minTape, 7, func() {}, func() {}, func() {})
 	tp.append([]byte("first\n"), 8, 1)  // 0..6

@@ -52,6 +52,24 @@ func payload(dst []byte, ev *Event) []byte {
 	return append(dst, `"}`...)
 }
 
+// projected wraps what a filter gave.
+func projected(dst []byte, ev *Event, data []byte) []byte {
+	return fmt.Appendf(dst, `{"n":%d,"projected":%s}`, ev.Seq, data)
+}
+
+// taken reports whether a canonical selection takes an event, and what its
+// filter gives for it.
+func taken(sel Selection, ev *Event) (data []byte, ok bool) {
+	if !sel.matches(ev) {
+		return nil, false
+	}
+	if sel.Filter == nil {
+		return nil, true
+	}
+	d := sel.Filter.(*testFilter).decide(ev)
+	return d.Data, d.Match && d.Err == ""
+}
+
 func newWorld(t *testing.T, change func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t, first: 1, now: time.Unix(1_700_000_000, 0)}
@@ -63,8 +81,10 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 				Ping: func(dst []byte, _ time.Time) []byte { return append(dst, "ping"...) }},
 			{Name: "native", Append: payload, Event: nativeName, Gap: func(dst []byte, g Gap) []byte {
 				return g.AppendJSON(append(dst, "as data: "...))
+			}, FilterError: func(dst []byte, e FilterError) []byte {
+				return e.AppendJSON(append(dst, "as data: "...))
 			}},
-			{Name: "timed", Append: payload, PingEvery: 30 * time.Second,
+			{Name: "timed", Append: payload, PingEvery: 30 * time.Second, Projected: projected,
 				Ping: func(dst []byte, now time.Time) []byte { return fmt.Appendf(dst, "ping %d", now.Unix()) }},
 		},
 		TapeBytes: 64 << 10,
@@ -327,7 +347,7 @@ func (w *world) want(sel Selection, after, to uint64) []uint64 {
 	defer w.mu.Unlock()
 	var seqs []uint64
 	for _, ev := range w.events[after:to] {
-		if sel.matches(ev) {
+		if _, ok := taken(sel, ev); ok {
 			seqs = append(seqs, ev.Seq)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // DefaultMaxCost is the cost that a program may have if Options don't say. It
@@ -22,39 +23,71 @@ type Options struct {
 // *Error: a syntax error, a construct that is not in the subset, or a bound
 // that was passed.
 func Compile(source string, o Options) (*Program, error) {
-	syntax, err := parse(source)
-	if err != nil {
-		return nil, err
-	}
 	params, err := paramsValue(o.Params)
 	if err != nil {
 		return nil, err
 	}
-	body, slots, err := readProgram(source, syntax, params)
+	p := &Program{source: source, params: params, name: o.Name}
+	body, slots, err := p.read()
 	if err != nil {
 		return nil, err
 	}
+	body, p.slots = decision(body), slots
 	most := o.MaxCost
 	if most == 0 {
 		most = DefaultMaxCost
 	}
-	p := &Program{source: source, lines: lineStarts(source), name: o.Name, body: body, slots: slots, cost: body.cost()}
-	if p.cost > most {
+	if p.cost = body.cost(); p.cost > most {
 		return nil, &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the filter costs %d, and at most %d is allowed: each part costs 1 and more, a function that is called back %d times that", p.cost, most, loopWeight)}
 	}
-	p.key = canonical(body)
+	p.key = strings.Clone(canonical(body))
 	p.projects = body.kinds&(of(list)|of(object)) != 0
-	p.conjuncts = conjunctsOf(body)
-	if p.projects {
+	p.conjuncts = p.conjunctsOf(body)
+	switch {
+	case p.projects:
 		p.run = compileValue(body)
-	} else {
+	case body.op == opLet || body.op == opThen:
 		p.test = compileTest(body)
+	default:
+		p.test = allOf(p.conjuncts)
 	}
 	return p, nil
 }
 
+// read returns the body as the source has it, and how many locals it needs. It
+// is read again to be explained: a program doesn't keep it.
+func (p *Program) read() (body *expr, slots int, err *Error) {
+	syntax, err := parse(p.source)
+	if err != nil {
+		return nil, 0, err
+	}
+	return readProgram(p.source, syntax, p.params)
+}
+
+// allOf is a && b && c.
+func allOf(conjuncts []conjunct) func(*machine) bool {
+	switch a := conjuncts[0].test; len(conjuncts) {
+	case 1:
+		return a
+	case 2:
+		b := conjuncts[1].test
+		return func(m *machine) bool { return a(m) && b(m) }
+	}
+	return func(m *machine) bool {
+		for i := range conjuncts {
+			if !conjuncts[i].test(m) {
+				return false
+			}
+		}
+		return true
+	}
+}
+
 // paramsValue is the object that params is.
 func paramsValue(params map[string]any) (value, *Error) {
+	if len(params) == 0 {
+		return nodeValue(object, &emptyNode), nil
+	}
 	fields := make([]field, 0, len(params))
 	for _, name := range slices.Sorted(maps.Keys(params)) {
 		f := field{key: name}
@@ -74,12 +107,18 @@ func paramsValue(params map[string]any) (value, *Error) {
 }
 
 // conjunctsOf takes the conditions of a body apart.
-func conjunctsOf(body *expr) []conjunct {
+func (p *Program) conjunctsOf(body *expr) []conjunct {
 	var found []conjunct
 	var lets []*expr
+	known := guards{}
 	add := func(x *expr) {
 		x = within(lets, x)
-		found = append(found, conjunct{expr: x, key: canonical(x), throws: x.throws, test: compileTest(x), shape: shapeOf(x)})
+		c := conjunct{key: p.keyOf(x), throws: known.throws(x), test: compileTest(x)}
+		if sh := shapeOf(x); sh.kind != noShape {
+			c.shape = &sh
+		}
+		found = append(found, c)
+		known.learn(x)
 	}
 	check := func(x *expr) { // that x can be computed is a condition of its own
 		if x.throws {
@@ -107,9 +146,19 @@ func conjunctsOf(body *expr) []conjunct {
 			x = x.kids[last]
 		default:
 			add(x)
-			return found
+			return slices.Clip(found)
 		}
 	}
+}
+
+// keyOf is the canonical text of a part of p, in the memory of p's own where it
+// stands there.
+func (p *Program) keyOf(x *expr) string {
+	key := canonical(x)
+	if i := strings.Index(p.key, key); i >= 0 {
+		return p.key[i : i+len(key)]
+	}
+	return key
 }
 
 // within puts those of lets that x needs around it.

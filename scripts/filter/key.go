@@ -94,7 +94,7 @@ func (p *printer) other(x *expr) {
 	switch x.op {
 	case opGet:
 		p.expr(x.kids[0])
-		p.write(dot, quoted(x.name))
+		p.write(dot, propertyText(x.name))
 	case opIndex:
 		p.expr(x.kids[0])
 		p.write(strings.TrimPrefix(dot, "."), "[")
@@ -180,6 +180,17 @@ func constantText(v value) string {
 	}
 	s, _ := v.toString()
 	return s
+}
+
+// propertyText is a property's name as it stands behind a dot.
+func propertyText(name string) string {
+	for i := range len(name) {
+		c := name[i]
+		if c != '_' && (c|0x20 < 'a' || c|0x20 > 'z') && (i == 0 || c < '0' || c > '9') {
+			return quoted(name)
+		}
+	}
+	return name
 }
 
 func quoted(s string) string { return string(appendQuoted(nil, s)) }

@@ -4,13 +4,12 @@ package filter
 // use.
 type Program struct {
 	source    string // as it was given
-	lines     []int  // where each line begins in source
+	params    value
 	name      string
 	key       string
 	cost      int
 	projects  bool
-	slots     int // locals that a machine needs
-	body      *expr
+	slots     int                  // locals that a machine needs
 	run       func(*machine) value // of a program that projects
 	test      func(*machine) bool  // of one that doesn't
 	conjuncts []conjunct
@@ -20,11 +19,10 @@ type Program struct {
 // program takes an event only if all of its conjuncts are true of it; the
 // value of the last one is what it returns.
 type conjunct struct {
-	expr   *expr
 	key    string              // canonical text: equal for the same condition in another program
-	throws bool                // it may throw
+	throws bool                // it may throw where those before it are true
 	test   func(*machine) bool // whether it is true; see machine.fault for what it throws
-	shape  shape
+	shape  *shape              // nil for none
 }
 
 // A shape is what an index can use of a conjunct: it says of which values of
@@ -34,9 +32,9 @@ type shape struct {
 	kind   shapeKind
 	path   string               // canonical text of the path
 	read   func(*machine) value // its value, if it doesn't throw
-	throws bool                 // reading it may throw: e.attributes.x
 	values []value              // byValue: it is true of these only; strings, numbers (neither NaN nor -0), booleans, null, undefined
 	prefix string               // byPrefix: it is true of strings that begin so only; not empty
+	limit  float64              // byAbove, byBelow; not NaN
 }
 
 type shapeKind uint8
@@ -45,6 +43,8 @@ const (
 	noShape  shapeKind = iota
 	byValue            // path === a, or one of several
 	byPrefix           // path.startsWith(prefix)
+	byAbove            // path > limit or path >= limit
+	byBelow            // path < limit or path <= limit
 )
 
 // Key returns the program's canonical text: equal for predicates that differ

@@ -35,7 +35,7 @@ func readProgram(source string, x ast.Expression, params value) (body *expr, slo
 			panic(p)
 		}
 	}()
-	body = decision(r.predicate(x))
+	body = r.predicate(x)
 	return body, len(r.slots), nil
 }
 

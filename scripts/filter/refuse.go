@@ -2,6 +2,7 @@ package filter
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/dop251/goja/ast"
 	"github.com/dop251/goja/file"
@@ -139,5 +140,5 @@ func text(s unistring.String) string {
 	if units := s.AsUtf16(); units != nil {
 		return fromUnits(units[1:])
 	}
-	return string(s)
+	return strings.Clone(string(s)) // the parser's is part of its copy of the source
 }

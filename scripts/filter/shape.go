@@ -5,6 +5,8 @@ func shapeOf(x *expr) shape {
 	switch x.op {
 	case opEqual:
 		return equalShape(x)
+	case opLess:
+		return boundShape(x)
 	case opMethod, opChain:
 		return callShape(x)
 	case opLogic:
@@ -18,17 +20,10 @@ func shapeOf(x *expr) shape {
 // pathShape is the start of a shape about x; ok is false if x is no path into
 // the event.
 func pathShape(x *expr) (s shape, ok bool) {
-	base := x
-	if base.op == opChain {
-		base = base.kids[0]
-	}
-	for base.op == opGet {
-		base = base.kids[0]
-	}
-	if base.op != opField {
+	if !x.isPath() {
 		return shape{}, false
 	}
-	return shape{path: canonical(x), read: compileValue(x), throws: x.throws}, true
+	return shape{path: canonical(x), read: compileValue(x)}, true
 }
 
 func equalShape(x *expr) shape {
@@ -97,7 +92,7 @@ func callShape(x *expr) shape {
 		return shape{}
 	}
 	path := call.kids[0]
-	if x.op == opChain { // what ends the chain is undefined: that begins with nothing
+	if x.op == opChain && path.isLink() { // what ends the chain is undefined: that begins with nothing
 		path = x.with(path)
 	}
 	s, ok := pathShape(path)
@@ -121,6 +116,27 @@ func anyShape(x *expr) shape {
 		} else {
 			s.values = append(s.values, next.values...)
 		}
+	}
+	return s
+}
+
+// boundShape is that of comparisons with a number.
+func boundShape(x *expr) shape {
+	path, c := x.kids[0], x.kids[1]
+	above := x.name[0] == '>'
+	if path.op == opConst {
+		path, c, above = c, path, !above
+	}
+	if c.op != opConst || c.constant.kind != number || isNumberNaN(c.constant) {
+		return shape{}
+	}
+	s, ok := pathShape(path)
+	if !ok {
+		return shape{}
+	}
+	s.limit, s.kind = c.constant.num(), byBelow
+	if above {
+		s.kind = byAbove
 	}
 	return s
 }

@@ -189,13 +189,46 @@ func index16(s, sub string, from int) int {
 		}
 		return -1
 	}
-	n, m := length16(s), length16(sub)
-	for i := from; i+m <= n; i++ {
-		if slice16(s, i, i+m) == sub {
-			return i
+	if i := indexUnits(unitsOf(s)[from:], unitsOf(sub)); i >= 0 {
+		return from + i
+	}
+	return -1
+}
+
+// indexUnits finds sub, which is not empty, in one pass over s (Knuth, Morris
+// and Pratt's).
+func indexUnits(s, sub []uint16) int {
+	back := make([]int, len(sub)) // of each place, how many units before it are a prefix, too
+	for i, n := 1, 0; i < len(sub); i++ {
+		for n > 0 && sub[i] != sub[n] {
+			n = back[n-1]
+		}
+		if sub[i] == sub[n] {
+			n++
+		}
+		back[i] = n
+	}
+	n := 0
+	for i, unit := range s {
+		for n > 0 && unit != sub[n] {
+			n = back[n-1]
+		}
+		if unit == sub[n] {
+			n++
+		}
+		if n == len(sub) {
+			return i + 1 - n
 		}
 	}
 	return -1
+}
+
+func unitsOf(s string) []uint16 {
+	units := make([]uint16, 0, len(s))
+	for s != "" {
+		units, s = nextUnits(units, s)
+	}
+	return units
 }
 
 // halves reports whether s has a lone surrogate, which may be half of a

@@ -161,20 +161,6 @@ func (v value) at(i int) value {
 	return value{}
 }
 
-// keyed returns v[key], own properties only, for any key: ToPropertyKey, then
-// get. It is not ok when key can't be converted, which throws the TypeError
-// of primitive.
-func (v value) keyed(key value) (got value, ok bool) {
-	if key.kind == number && v.kind != object && key.num() >= 0 && key.num() == math.Trunc(key.num()) && key.num() < 1<<31 {
-		return v.at(int(key.num())), true
-	}
-	name, ok := key.toString()
-	if !ok {
-		return value{}, false
-	}
-	return v.get(name), true
-}
-
 // has reports whether v has an own property of that name: hasOwnProperty. Lists
 // have no holes.
 func (v value) has(name string) bool {
