@@ -145,7 +145,7 @@ func TestMeaning(t *testing.T) {
 			t.Errorf("%s: got %s%s, want %s", source, got, thrown, want)
 		}
 		result, theirs, _, err := o.run(source, testParams)
-		if err != nil || result+comparable(theirs, thrown) != want {
+		if err != nil || result+tidied(theirs, thrown) != want {
 			t.Errorf("%s: goja says %s%s %v, want %s", source, result, theirs, err, want)
 		}
 	}
