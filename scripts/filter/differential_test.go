@@ -3,6 +3,7 @@ package filter
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"strings"
@@ -24,8 +25,17 @@ type tally struct {
 
 // TestDifferential runs random programs on random events, here and in goja.
 func TestDifferential(t *testing.T) {
-	o := newOracle(t)
-	random := rand.New(rand.NewPCG(*differentialSeed, 0))
+	const shards = 4 // which run side by side
+	for shard := range uint64(shards) {
+		t.Run(fmt.Sprint(shard), func(t *testing.T) {
+			t.Parallel()
+			compareMany(t, *differentialCount/shards, rand.New(rand.NewPCG(*differentialSeed, shard)))
+		})
+	}
+}
+
+func compareMany(t *testing.T, count int, random *rand.Rand) {
+	o, began := newOracle(t), time.Now()
 	seed := func(size int) []byte {
 		b := make([]byte, size)
 		for j := range b {
@@ -35,8 +45,7 @@ func TestDifferential(t *testing.T) {
 	}
 	var n tally
 	var e Event
-	began := time.Now()
-	for i := range *differentialCount {
+	for i := range count {
 		g := &generator{seed: seed(20 + random.IntN(180))} // mostly small programs, which are quick and easy to read
 		if i%100 == 0 {
 			g.seed = seed(1200)
@@ -53,8 +62,8 @@ func TestDifferential(t *testing.T) {
 	}
 	t.Logf("%d compared (%d threw, %d projected), %d beyond a native limit, %d refused, %d where goja is wrong, %d that crashed it, in %v",
 		n.compared, n.threw, n.projected, n.limited, n.refused, n.excused, n.crashed, time.Since(began).Round(time.Millisecond))
-	if n.compared < *differentialCount*8/10 {
-		t.Errorf("got %d comparisons of %d programs, want at least 80 %%: the generator misses the subset", n.compared, *differentialCount)
+	if n.compared < count*8/10 {
+		t.Errorf("got %d comparisons of %d programs, want at least 80 %%: the generator misses the subset", n.compared, count)
 	}
 }
 
