@@ -281,6 +281,7 @@ func TestNamedFilterOfFullJavaScript(t *testing.T) {
 	awaitFor(t, frames, "the quarantine", 30*time.Second, func(f frame) bool { return f.Event == "filter_error" && strings.Contains(f.raw, "quarantine") })
 	eventually(t, "the list tells of the quarantine", func() bool { rows := h.list(); return len(rows) == 1 && rows[0].Quarantine != "" })
 	h.save("busy.js", "e => { for (;;) return true; }")
+	await(t, frames, "the next version", func(f frame) bool { return f.raw == "filter @busy@3" })
 	h.do("POST", "/api/events/tick", `{"n":101}`)
 	await(t, frames, "a tick of the third version", func(f frame) bool { return f.Data["n"] == 101.0 })
 }
