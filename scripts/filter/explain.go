@@ -211,7 +211,19 @@ func (l *looker) met(n *expr) []*expr {
 	case opLoop: // what it calls back has locals of its own
 		return n.kids[:1]
 	}
-	return n.kids
+	return standing(nil, n.kids)
+}
+
+// standing appends kids, with what is in it for one that is no value by itself.
+func standing(to, kids []*expr) []*expr {
+	for _, kid := range kids {
+		if kid.op == opSpread || kid.op == opProp {
+			to = standing(to, kid.kids)
+		} else {
+			to = append(to, kid)
+		}
+	}
+	return to
 }
 
 // add gives n as a reason.
