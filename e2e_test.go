@@ -23,6 +23,11 @@ import (
 
 // TestMain lets the test binary be the carillon that the tests start.
 func TestMain(m *testing.M) {
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	filterWorkerArgv = []string{self, filterWorkerCommand}
 	if os.Getenv("CARILLON_BE_THE_BINARY") != "" || len(os.Args) > 1 && os.Args[1] == filterWorkerCommand {
 		main()
 		return

@@ -58,6 +58,26 @@ type Server struct {
 
 	// Scripts returns what GET /api/scripts lists, for encoding/json.
 	Scripts func() any
+	// CompileFilter returns the filter that a client asks for: the same one for
+	// filters that are the same. What is wrong with it is a *FilterError. Each call
+	// is followed by one of ReleaseFilter; a filter that streams have is kept
+	// by Broadcast.Filters. None: streams can't have filters.
+	CompileFilter func(ctx context.Context, spec FilterSpec) (broadcast.Filter, error)
+	// ReleaseFilter gives a filter of CompileFilter or NextFilter back.
+	ReleaseFilter func(f broadcast.Filter)
+	// NextFilter returns the filter that is to take the place of f, which a stream
+	// has, and a comment for its reader, of one line; nil if f is the present one.
+	// Whenever its answers change, FollowFilters is to be called. An error is
+	// tried again.
+	NextFilter func(ctx context.Context, f broadcast.Filter) (next broadcast.Filter, comment string, err error)
+	// ListFilters returns what GET /api/filters lists, for encoding/json, given the
+	// number of streams of each filter.
+	ListFilters func(streams map[broadcast.Filter]int) any
+	// ExplainFilter returns what POST /api/filters/explain tells of a filter and
+	// what it says of events, for encoding/json. What is wrong with it is a
+	// *FilterError.
+	ExplainFilter func(ctx context.Context, spec FilterSpec, events []*runtime.Event) (any, error)
+
 	// ErrorLog returns the text of GET /api/error_log.
 	ErrorLog func() []byte
 	// CheckConfig returns what is wrong with the configuration on disk.
@@ -90,18 +110,21 @@ type Server struct {
 	log       *slog.Logger
 	startedAt time.Time
 
-	live     atomic.Pointer[Settings]
-	stopping atomic.Bool
-	locks    lockouts
-	openings chan struct{} // holds a token for each snapshot that is being written
-	readings chan struct{} // and for each poll that reads the journal
-	stopped  chan struct{} // closed by Shutdown
-	places   places
-	recent   recent
-	rate     rate
-	changing sync.Mutex   // held while a stream's selection changes
-	leaving  sync.Map     // ids of the streams with leave=1
-	hijacked atomic.Int32 // connections on their way to the hub, or with a refusal
+	live      atomic.Pointer[Settings]
+	stopping  atomic.Bool
+	locks     lockouts
+	openings  chan struct{} // holds a token for each snapshot that is being written
+	readings  chan struct{} // and for each poll that reads the journal
+	stopped   chan struct{} // closed by Shutdown
+	places    places
+	recent    recent
+	rate      rate
+	tenants   tenants
+	changing  [64]sync.Mutex // held while the selection of a stream changes; by its id's last character
+	looksOnce sync.Once
+	outdated  chan struct{} // asks for a look at all streams' filters; depth 1: a request waits for the look under way
+	leaving   sync.Map      // ids of the streams with leave=1
+	hijacked  atomic.Int32  // connections on their way to the hub, or with a refusal
 
 	complaint struct {
 		mu sync.Mutex
@@ -214,6 +237,7 @@ func (s *Server) startHub() error {
 		return err
 	}
 	hub, s.hub, s.unfollow = made, made, cancel
+	go s.followFilters()
 	return nil
 }
 

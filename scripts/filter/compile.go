@@ -110,13 +110,15 @@ func paramsValue(params map[string]any) (value, *Error) {
 func (p *Program) conjunctsOf(body *expr) []conjunct {
 	var found []conjunct
 	var lets []*expr
+	known := guards{}
 	add := func(x *expr) {
 		x = within(lets, x)
-		c := conjunct{key: p.keyOf(x), throws: x.throws, test: compileTest(x)}
+		c := conjunct{key: p.keyOf(x), throws: known.throws(x), test: compileTest(x)}
 		if sh := shapeOf(x); sh.kind != noShape {
 			c.shape = &sh
 		}
 		found = append(found, c)
+		known.learn(x)
 	}
 	check := func(x *expr) { // that x can be computed is a condition of its own
 		if x.throws {
