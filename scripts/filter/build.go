@@ -52,6 +52,14 @@ func compileValue(x *expr) func(*machine) value {
 
 // compileFieldGet is e.attributes.name, which most predicates have.
 func compileFieldGet(f eventField, name string) func(*machine) value {
+	if of, ok := oldFieldOf(name); ok && f == fieldOld { // without the rest of e.old
+		return func(m *machine) value {
+			if !m.event.hasOld() {
+				return m.property(value{}, name)
+			}
+			return m.event.field(of)
+		}
+	}
 	return func(m *machine) value {
 		base := m.event.field(f)
 		if base.kind == object {
@@ -98,7 +106,7 @@ func compileOther(x *expr) func(*machine) value {
 		v := compileValue(x.kids[0])
 		return func(m *machine) value {
 			if v(m).nullish() {
-				m.typeError(toObjectMessage)
+				m.typeError("Value is not object coercible")
 			}
 			return value{}
 		}

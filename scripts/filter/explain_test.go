@@ -65,7 +65,7 @@ func TestExplain(t *testing.T) {
 	for _, test := range []struct{ predicate, text string }{
 		{`e => e.type === 'pressed' && e.attributes.brightness > 100`, `1:30 e.attributes.brightness throws `},
 		{`e => { const b = e.seq; return e.data.n > 0 ? b > 1 && e.attributes.brightness > b : e.old.state }`, `1:56 e.attributes.brightness throws `},
-		{`e => ({a: e.seq, ...e.data, b: [...e.data.none.x]})`, `1:37 e.data.none.x throws `},
+		{`e => ({a: e.seq, ...e.data, b: [...e.data.none.x]})`, `1:36 e.data.none.x throws `},
 		{`e => Math.max(...e.data.none.x) > 1`, `1:18 e.data.none.x throws `},
 		{`e => [e.seq]`, `1:6 [e.seq] is [2] throws `},
 		{`e => e.seq && (e.data.n ? e.data.n && [e.seq] : 7)`, `1:39 [e.seq] is [2] throws `},

@@ -110,6 +110,9 @@ func (s *Set) addConditions(e *Entry) {
 func (s *Set) Remove(e *Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e.users == 0 {
+		return // more often than it was added
+	}
 	if e.users--; e.users > 0 {
 		return
 	}

@@ -233,6 +233,11 @@ func TestEqualProgramsAreOneEntry(t *testing.T) {
 	s.Remove(c)
 	s.Remove(b)
 	checkEmpty(t, s)
+	again := s.Add(a.Program)
+	s.Remove(a)
+	if s.Len() != 1 || again.users != 1 {
+		t.Errorf("a removal too many: got %d entries, want 1", s.Len())
+	}
 }
 
 // TestConditionsInCommonAreEvaluatedOnce counts evaluations of a conjunct that

@@ -9,6 +9,8 @@ const (
 	// lostAfter one that uses it for nothing known.
 	stuckAfter = 5 * time.Second
 	lostAfter  = time.Second
+	// back is how many decisions give back a whole deadline.
+	back = 50
 )
 
 // A budget is what a filter may still take. A filter that runs when a watch
@@ -20,10 +22,10 @@ type budget struct {
 }
 
 // charge reports whether the filter has taken more than it may: deadline at
-// once, and a hundredth of that for each decision.
+// once, and a fiftieth of that for each decision.
 func (b *budget) charge(taken, deadline time.Duration) (over bool) {
-	back := min(b.decided, 100) // that makes a whole deadline
-	b.spent = max(b.spent-time.Duration(back)*deadline/100, 0) + taken
+	given := min(b.decided, back) // more than the whole deadline is not given back
+	b.spent = max(b.spent-time.Duration(given)*deadline/back, 0) + taken
 	b.decided = 0
 	return b.spent >= deadline
 }
@@ -86,6 +88,9 @@ func (w *watch) next() (reply any, e *ended) {
 func (w *watch) died() *ended {
 	<-w.proc.ended
 	e := &ended{culprit: w.running(), reason: w.proc.lastWords()}
+	if w.proc.killed() {
+		e.culprit = nil
+	}
 	w.lane.bury()
 	return e
 }
@@ -120,7 +125,7 @@ func (w *watch) look() *ended {
 	case f == nil:
 		w.lost += taken
 	}
-	if w.lost > lostAfter || now.Sub(w.heard) > stuckAfter {
+	if w.lost > lostAfter || now.Sub(w.heard) > w.lane.pool.stuck {
 		w.lane.bury()
 		return &ended{reason: "did not answer"}
 	}
