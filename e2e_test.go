@@ -100,6 +100,9 @@ func start(t *testing.T, home string, cmd *exec.Cmd) *instance {
 	}()
 	t.Cleanup(func() {
 		in.signal(syscall.SIGKILL)
+		if strings.Contains(in.log.String(), "WARNING: DATA RACE") {
+			t.Error("the server has a data race")
+		}
 		if t.Failed() {
 			t.Logf("what %s said:\n%.8000s", home, in.log)
 		}

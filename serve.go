@@ -147,7 +147,7 @@ func (h *served) openFront(c *config.Config) error {
 		First:   func() uint64 { first, _ := h.journal.Bounds(); return first },
 		SeqAt:   h.journal.SeqAt,
 		Broadcast: broadcast.Config{
-			TapeBytes: int(c.Stream.Tape), SendBuffer: int(c.Stream.SendBuffer), BeatEvery: c.Stream.Beat, Retry: c.Stream.Retry,
+			TapeBytes: int(c.Stream.Tape), SendBuffer: int(c.Stream.SendBuffer), BeatEvery: c.Stream.Beat,
 			Filters: h.filters,
 		},
 		CompileFilter: h.filters.compile,

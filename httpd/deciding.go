@@ -76,6 +76,9 @@ func (s *Server) decide(ctx context.Context, sel *broadcast.Selection, events []
 // pipe, and few enough to hold.
 const chunk = 256
 
+// slow reports whether asking a filter, which may be nil, may take long.
+func slow(f broadcast.Filter) bool { return f != nil && f.Lane() != "" }
+
 // A chooser says which states a selection takes. What its filter decided it
 // keeps: a state never changes, another one takes its place.
 type chooser struct {
@@ -90,9 +93,6 @@ func (c *chooser) of(state *runtime.State) outcome {
 	}
 	return c.known[state]
 }
-
-// slow reports whether asking the filter may take long.
-func (c *chooser) slow() bool { return c.sel.Filter != nil && c.sel.Filter.Lane() != "" }
 
 // knows reports whether decide has nothing to do for the states.
 func (c *chooser) knows(states []*runtime.State) bool {
@@ -111,7 +111,7 @@ func (c *chooser) unknown(states []*runtime.State) (list []*runtime.State) {
 // decide asks the filter, if there is one, about those of the states that it
 // was not asked about before. To a filter a state is the state_changed event of
 // an entity that appears.
-func (c *chooser) decide(ctx context.Context, s *Server, states []*runtime.State, cut uint64) error {
+func (c *chooser) decide(ctx context.Context, s *Server, states []*runtime.State) error {
 	if c.sel.Filter == nil {
 		return nil
 	}
@@ -121,7 +121,7 @@ func (c *chooser) decide(ctx context.Context, s *Server, states []*runtime.State
 	for part := range slices.Chunk(c.unknown(states), chunk) {
 		events := make([]*runtime.Event, len(part))
 		for i, state := range part {
-			events[i] = asEvent(state, cut)
+			events[i] = asEvent(state)
 		}
 		outcomes, err := s.decide(ctx, &c.sel, events)
 		if err != nil {
@@ -154,9 +154,10 @@ func (c *chooser) appendTo(b []byte, s *Server, f *format, states []*runtime.Sta
 	return b
 }
 
-// asEvent returns a present state as the event of an entity that appears.
-func asEvent(s *runtime.State, cut uint64) *runtime.Event {
-	return runtime.ParseEvent(cut, "", runtime.StateChanged, s.EntityID, runtime.Domain(s.EntityID), s.LastUpdated, appendStateAsEvent(nil, s))
+// asEvent returns a present state as the event of an entity that appears: the
+// same one in every snapshot.
+func asEvent(s *runtime.State) *runtime.Event {
+	return runtime.ParseEvent(0, "", runtime.StateChanged, s.EntityID, runtime.Domain(s.EntityID), s.LastUpdated, appendStateAsEvent(nil, s))
 }
 
 // told returns what a stream or an answer says of a filter's trouble.

@@ -161,8 +161,8 @@ func (s *Server) newestEvents(ctx context.Context, p params, names int) ([]*runt
 		limit = fewExplained
 	}
 	select {
-	case s.readings <- struct{}{}:
-		defer func() { <-s.readings }()
+	case s.readings.quick <- struct{}{}:
+		defer func() { <-s.readings.quick }()
 	case <-time.After(readingTime):
 		return nil, s.later(tooManyReadings)
 	}
@@ -178,10 +178,10 @@ func (s *Server) newestEvents(ctx context.Context, p params, names int) ([]*runt
 		return nil, fmt.Errorf("%w: reading what happened last: %w", runtime.ErrJournal, err)
 	}
 	if len(events) == 0 && len(sel.Entities) > 0 {
-		states, cut := s.Runtime.Snapshot()
+		states, _ := s.Runtime.Snapshot()
 		for _, state := range states {
 			if takesState(&sel, state) {
-				events = append(events, asEvent(state, cut))
+				events = append(events, asEvent(state))
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -150,9 +151,7 @@ func TestFilteredStream(t *testing.T) {
 		s.conn.Close()
 	}
 	h.waitFor("the filters to be gone", func() bool { return r.count() == 0 })
-	if n := len(h.server.tenants.streams); n != 0 {
-		t.Errorf("got filters counted for %d credentials, want none", n)
-	}
+	h.waitFor("nothing to be counted", func() bool { return h.server.tenants.counted() == 0 })
 }
 
 // What a filter gives stands alone in ha and flat, and as the data in the others.
@@ -301,5 +300,56 @@ func TestWhoMayUseAllOfJavaScript(t *testing.T) {
 		if got := r.specs[len(r.specs)-1]; !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %v, want %v", subject, got, want)
 		}
+	}
+}
+
+// Snapshots, polls of the past and changes that wait for a slow filter keep only
+// their like waiting.
+func TestSlowFilterDelaysOnlyItself(t *testing.T) {
+	h, r := startRules(t, Settings{})
+	h.set("light.a", "on", "{}")
+	quick, held := h.open("/api/stream"), h.open("/api/stream")
+	quick.moved()
+	r.mu.Lock()
+	r.block = make(chan struct{})
+	r.mu.Unlock()
+	free := sync.OnceFunc(func() { close(r.block) })
+	defer free()
+	for range maxOpenings + maxReadings + 1 {
+		conn := h.dial()
+		fmt.Fprintf(conn, "GET /api/stream?snapshot=1&filter=slow HTTP/1.1\r\nHost: x\r\nX-HA-Access: %s\r\n\r\n", testToken)
+		conn = h.dial()
+		fmt.Fprintf(conn, "GET /api/events/poll?since=%s-0&filter=slow+x HTTP/1.1\r\nHost: x\r\nX-HA-Access: %s\r\n\r\n", testEpoch, testToken)
+	}
+	changed := make(chan answer, 1)
+	go func() { changed <- h.ask("POST", "/api/stream/"+held.id(), "filter=slow") }()
+	h.waitFor("slow snapshots", func() bool { return len(h.server.openings.slow) == maxOpenings })
+	began := time.Now()
+	h.open("/api/stream?snapshot=1&filter=light.").message()
+	h.ask("GET", "/api/events/poll?since="+testEpoch+"-0&filter=light.", "").want(t, "a poll", 200, "light.a")
+	h.reselect(quick.id(), "filter=light.")
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("others waited %v for a slow filter", took)
+	}
+	free()
+	if a := <-changed; a.status != 200 && a.status != 429 {
+		t.Errorf("got %d %s of the change that waited", a.status, a.body)
+	}
+}
+
+func TestRetryChangesWhileStreamsAreOpen(t *testing.T) {
+	h := startHome(t, Settings{Retry: time.Second}, nil)
+	stream := h.open("/api/stream")
+	stream.moved()
+	h.server.SetSettings(Settings{Retry: 20 * time.Second, Drain: 10 * time.Millisecond})
+	h.stop()
+	var retry time.Duration
+	for _, f := range stream.ends() {
+		if f.kind == sse.Retry {
+			retry = f.retry
+		}
+	}
+	if retry < 20*time.Second || retry > 40*time.Second {
+		t.Errorf("got %v to come back after, want 20 to 40 s", retry)
 	}
 }

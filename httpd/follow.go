@@ -93,9 +93,7 @@ func (s *Server) follow(ctx context.Context) (left int) {
 
 // followOne reports whether the stream has the present version now.
 func (s *Server) followOne(ctx context.Context, id string, successors map[broadcast.Filter]successor) bool {
-	turn := s.turn(id)
-	turn.Lock()
-	defer turn.Unlock()
+	defer s.changing.take(id)()
 	stream, err := s.hub.Identify(id)
 	f := stream.Selection.Filter
 	if err != nil || f == nil {

@@ -136,7 +136,7 @@ func (s *Server) fillStates(b *batch) error {
 	choice := chooser{sel: b.selection}
 	ctx, cancel := context.WithTimeout(context.Background(), requestTime)
 	defer cancel()
-	if err := choice.decide(ctx, s, states, at); err != nil {
+	if err := choice.decide(ctx, s, states); err != nil {
 		return err
 	}
 	for _, state := range states {
@@ -212,9 +212,10 @@ func (s *Server) readPast(b *batch) error {
 	if b.pos >= head {
 		return nil
 	}
+	slots := s.readings.of(slow(b.selection.Filter))
 	select {
-	case s.readings <- struct{}{}:
-		defer func() { <-s.readings }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-time.After(readingTime):
 		return s.later(tooManyReadings)
 	}

@@ -93,7 +93,7 @@ func (s *Server) prologue(o *opening) (b []byte, after uint64, resume bool, err 
 	choice := chooser{sel: o.selection}
 	ctx, cancel := context.WithTimeout(context.Background(), prologueTime)
 	defer cancel()
-	if err := choice.decide(ctx, s, states, cut); err != nil {
+	if err := choice.decide(ctx, s, states); err != nil {
 		return nil, 0, false, err
 	}
 	b = choice.appendTo(b, s, f, states, cut, o.gapsData, func(*runtime.State) bool { return true })

@@ -2,21 +2,16 @@ package httpd
 
 import (
 	"context"
-	"sync"
-	"time"
+	"fmt"
 
 	"carillon/httpd/broadcast"
 	"carillon/internal/sse"
 	"carillon/runtime"
 )
 
-const (
-	// maxTries is how often a change of selection begins anew because states
-	// changed that a slow filter was not asked about, and hurry how long it may
-	// then take, with all streams waiting.
-	maxTries = 5
-	hurry    = 50 * time.Millisecond
-)
+// maxTries is how often a change of selection is tried anew because states
+// changed that a slow filter was not asked about.
+const maxTries = 20
 
 // fixed are the parameters that a stream keeps for its life.
 var fixed = []string{"format", "slow", "gaps", "max_age", "padding", "since"}
@@ -45,10 +40,6 @@ func (s *Server) postStream(c *call) error {
 		return err
 	}
 	defer s.releaseFilter(q.selection.Filter)
-	if !s.beginSnapshot() {
-		return s.later(tooManySnapshots)
-	}
-	defer func() { <-s.openings }()
 	change, err := s.reselect(c, q)
 	if err != nil {
 		return err
@@ -66,6 +57,7 @@ type change struct {
 	stream         broadcast.Identity
 	before, behind chooser
 	leave, refrain bool
+	slow           bool // one of the filters is
 
 	at            uint64
 	entered, left int
@@ -76,13 +68,16 @@ type change struct {
 // reselect makes one change of a stream after the other, so that each begins
 // with the selection that the one before it left.
 func (s *Server) reselect(c *call, q query) (*change, error) {
-	turn := s.turn(c.rest)
-	turn.Lock()
-	defer turn.Unlock()
+	defer s.changing.take(c.rest)()
 	stream, err := s.find(c)
 	if err != nil {
 		return nil, err
 	}
+	slow := slow(stream.Selection.Filter) || slow(q.selection.Filter)
+	if !s.beginSnapshot(slow) {
+		return nil, s.later(tooManySnapshots)
+	}
+	defer s.endSnapshot(slow)
 	moved, free := s.tenants.begin(c.rest, stream.Credential, q.selection.Filter, s.settings().MaxFiltersPerCredential)
 	if !free {
 		return nil, s.later(tooManyFilters)
@@ -90,7 +85,7 @@ func (s *Server) reselect(c *call, q query) (*change, error) {
 	_, leave := s.leaving.Load(c.rest)
 	made := &change{
 		s: s, id: c.rest, stream: stream, before: chooser{sel: stream.Selection}, behind: chooser{sel: q.selection},
-		leave: q.leave == yes || leave && q.leave != no, refrain: q.refrain,
+		leave: q.leave == yes || leave && q.leave != no, refrain: q.refrain, slow: slow,
 	}
 	ctx, cancel := c.patience()
 	defer cancel()
@@ -103,49 +98,44 @@ func (s *Server) reselect(c *call, q query) (*change, error) {
 	return made, nil
 }
 
-// turn returns the lock under which the selection of a stream changes.
-func (s *Server) turn(id string) *sync.Mutex {
-	return &s.changing[int(id[len(id)-1])%len(s.changing)]
-}
-
 // make makes the change. Filters are asked about the states before, since the
 // hub waits during the cut. A quick one is asked then about those that changed
 // meanwhile; for a slow one the change begins anew.
 func (c *change) make(ctx context.Context) error {
 	for try := 1; ; try++ {
-		states, at := c.s.Runtime.Snapshot()
-		if err := c.decide(ctx, states, at); err != nil {
+		states, _ := c.s.Runtime.Snapshot()
+		if err := c.decide(ctx, states); err != nil {
 			return err
 		}
 		c.again = false
-		err := c.s.hub.Reselect(c.id, c.behind.sel, func(broadcast.Selection) ([]byte, uint64) { return c.cut(try == maxTries) })
+		err := c.s.hub.Reselect(c.id, c.behind.sel, func(broadcast.Selection) ([]byte, uint64) { return c.cut() })
 		switch {
 		case c.err != nil:
 			return c.err
 		case !c.again:
 			return err
+		case try == maxTries:
+			return fmt.Errorf("%w: states change faster than it decides; try again", errFilter)
 		}
 	}
 }
 
-func (c *change) decide(ctx context.Context, states []*runtime.State, at uint64) error {
-	if err := c.before.decide(ctx, c.s, states, at); err != nil {
+func (c *change) decide(ctx context.Context, states []*runtime.State) error {
+	if err := c.before.decide(ctx, c.s, states); err != nil {
 		return err
 	}
-	return c.behind.decide(ctx, c.s, states, at)
+	return c.behind.decide(ctx, c.s, states)
 }
 
 // cut returns what the stream gets between the two selections. After 0, where
 // there is no state, it makes the hub refuse.
-func (c *change) cut(last bool) (own []byte, after uint64) {
+func (c *change) cut() (own []byte, after uint64) {
 	states, at := c.s.Runtime.Snapshot()
 	if !c.before.knows(states) || !c.behind.knows(states) {
-		if c.again = !last && (c.before.slow() || c.behind.slow()); c.again {
+		if c.again = c.slow; c.again {
 			return nil, 0
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), hurry)
-		defer cancel()
-		if c.err = c.decide(ctx, states, at); c.err != nil {
+		if c.err = c.decide(context.Background(), states); c.err != nil {
 			return nil, 0
 		}
 	}

@@ -44,7 +44,7 @@ type Server struct {
 	// SeqAt returns the sequence before the first event at or after a time.
 	SeqAt func(ctx context.Context, at time.Time) (after uint64, err error)
 	// Broadcast is how the hub is made: sizes and intervals. Serve fills in
-	// Epoch, Formats, Head, Replay, First, and Log if it is empty.
+	// Epoch, Formats, Head, Replay, First, Retry, and Log if it is empty.
 	Broadcast broadcast.Config
 
 	// Token returns the administrator's token. Empty: only JWTs are valid.
@@ -111,16 +111,17 @@ type Server struct {
 	startedAt time.Time
 
 	live      atomic.Pointer[Settings]
+	running   atomic.Pointer[broadcast.Hub] // the hub, for SetSettings
 	stopping  atomic.Bool
 	locks     lockouts
-	openings  chan struct{} // holds a token for each snapshot that is being written
-	readings  chan struct{} // and for each poll that reads the journal
+	openings  slots         // of snapshots that are being written
+	readings  slots         // of polls that read the journal
 	stopped   chan struct{} // closed by Shutdown
 	places    places
 	recent    recent
 	rate      rate
 	tenants   tenants
-	changing  [64]sync.Mutex // held while the selection of a stream changes; by its id's last character
+	changing  turns
 	looksOnce sync.Once
 	outdated  chan struct{} // asks for a look at all streams' filters; depth 1: a request waits for the look under way
 	leaving   sync.Map      // ids of the streams with leave=1
@@ -135,7 +136,12 @@ type Server struct {
 
 // SetSettings replaces the settings, for every request that comes from now on.
 // It may be called before Serve and at any time.
-func (s *Server) SetSettings(settings Settings) { s.live.Store(settings.withDefaults()) }
+func (s *Server) SetSettings(settings Settings) {
+	s.live.Store(settings.withDefaults())
+	if hub := s.running.Load(); hub != nil {
+		hub.SetRetry(s.settings().Retry)
+	}
+}
 
 func (s *Server) settings() *Settings {
 	if live := s.live.Load(); live != nil {
@@ -172,8 +178,8 @@ func (s *Server) start() error {
 		s.log = slog.Default()
 	}
 	s.startedAt = s.now()
-	s.openings = make(chan struct{}, maxOpenings)
-	s.readings = make(chan struct{}, maxReadings)
+	s.openings = newSlots(maxOpenings)
+	s.readings = newSlots(maxReadings)
 	s.stopped = make(chan struct{})
 	s.metrics = s.newMetrics()
 	s.local = s.newLocal()
@@ -237,6 +243,8 @@ func (s *Server) startHub() error {
 		return err
 	}
 	hub, s.hub, s.unfollow = made, made, cancel
+	s.running.Store(made)
+	made.SetRetry(s.settings().Retry) // they may just have changed
 	go s.followFilters()
 	return nil
 }

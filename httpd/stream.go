@@ -103,7 +103,7 @@ func (s *Server) hijack(ctx *fasthttp.RequestCtx, fn func(net.Conn)) {
 func (s *Server) attach(o *opening, conn net.Conn) {
 	defer s.releaseFilter(o.selection.Filter) // the hub uses it then
 	reason, release := s.takePlace(o)
-	if reason == noReason && o.snapshot && !s.beginSnapshot() {
+	if reason == noReason && o.snapshot && !s.beginSnapshot(slow(o.selection.Filter)) {
 		release(broadcast.Ended)
 		reason = tooManySnapshots
 	}
@@ -115,7 +115,7 @@ func (s *Server) attach(o *opening, conn net.Conn) {
 	prologue, after, resume, err := s.prologue(o)
 	written := err == nil && (len(prologue) <= longPrologue || writeLong(conn, prologue))
 	if o.snapshot {
-		<-s.openings
+		s.endSnapshot(slow(o.selection.Filter))
 	}
 	if !written {
 		release(broadcast.Ended)
@@ -193,14 +193,17 @@ func (s *Server) notAttached(o *opening, conn net.Conn, err error, begun bool) {
 	s.writeLater(conn, o, why)
 }
 
+// endSnapshot gives the place of beginSnapshot back.
+func (s *Server) endSnapshot(slow bool) { <-s.openings.of(slow) }
+
 // beginSnapshot waits for one of the places for snapshots that are being
 // written, so that those of clients that don't read can't fill the memory. It
 // reports false if none gets free in time.
-func (s *Server) beginSnapshot() bool {
+func (s *Server) beginSnapshot(slow bool) bool {
 	timer := time.NewTimer(prologueTime)
 	defer timer.Stop()
 	select {
-	case s.openings <- struct{}{}:
+	case s.openings.of(slow) <- struct{}{}:
 		return true
 	case <-timer.C:
 		return false

@@ -456,7 +456,7 @@ func TestLongSnapshot(t *testing.T) {
 	if f := stream.message(); f.id != sse.FormatID(testEpoch, seq) {
 		t.Errorf("got %v, want event %d", f, seq)
 	}
-	if n := len(h.server.openings); n != 0 {
+	if n := len(h.server.openings.quick); n != 0 {
 		t.Errorf("got %d snapshots under way, want none", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 
@@ -49,9 +50,23 @@ type selections struct {
 func describeSelection(sel broadcast.Selection) selections {
 	d := selections{Types: sel.Types, Domains: sel.Domains, Entities: sel.Entities}
 	if sel.Filter != nil {
-		d.Filter = sel.Filter.String()
+		d.Filter = shorten(sel.Filter.String())
 	}
 	return d
+}
+
+// shorten cuts a filter's text for a list: there may be as many of them as
+// streams.
+func shorten(text string) string {
+	const most = 500
+	if len(text) <= most {
+		return text
+	}
+	end := most
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
 }
 
 func (s *Server) describe(info broadcast.StreamInfo) streamInfo {

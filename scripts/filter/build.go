@@ -106,7 +106,7 @@ func compileOther(x *expr) func(*machine) value {
 		v := compileValue(x.kids[0])
 		return func(m *machine) value {
 			if v(m).nullish() {
-				m.typeError(toObjectMessage)
+				m.typeError("Value is not object coercible")
 			}
 			return value{}
 		}

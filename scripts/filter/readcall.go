@@ -164,6 +164,9 @@ func (r *reader) callGlobal(s *scope, n *ast.CallExpression, name string) *expr 
 		}
 		r.refuse(n, name)
 	}
+	if name == "JSON.stringify" && len(n.ArgumentList) != 1 {
+		r.fail(n, name, "JSON.stringify takes one argument here")
+	}
 	return r.named(opCall, name, n, r.elements(s, n, n.ArgumentList)...)
 }
 
