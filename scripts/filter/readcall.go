@@ -58,6 +58,9 @@ func (r *reader) get(n ast.Node, base *expr, name string, optional bool) *expr {
 		x.infer(r.slots)
 		return x
 	}
+	if base.op == opConst && base.constant.kind == object { // params
+		return r.constant(n, base.constant.get(name))
+	}
 	x := r.node(opGet, n, base)
 	x.name, x.optional = name, optional
 	x.infer(r.slots)

@@ -177,6 +177,24 @@ func TestHostileRuns(t *testing.T) {
 	}
 }
 
+// TestLargeProjection holds that what a filter returns is no larger than what
+// an event may have.
+func TestLargeProjection(t *testing.T) {
+	e := bigEvent(t)
+	for source, want := range map[string]string{
+		`e => ({a: e.attributes.text, b: e.attributes.text})`:                                 "",
+		`e => ({a: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13].map(x => e.attributes.text)})`: "RangeError: the projection has 858046 bytes, and an event's data at most 786432",
+	} {
+		p, err := Compile(source, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Eval(e); got.Err != want || got.Match != (want == "") {
+			t.Errorf("%s: got %v %q, want %q", source, got.Match, got.Err, want)
+		}
+	}
+}
+
 // bigEvent has a list of 8000 items and a text of 64 KiB.
 func bigEvent(t *testing.T) *Event {
 	t.Helper()
