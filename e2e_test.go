@@ -23,6 +23,11 @@ import (
 
 // TestMain lets the test binary be the carillon that the tests start.
 func TestMain(m *testing.M) {
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	filterWorkerArgv = []string{self, filterWorkerCommand}
 	if os.Getenv("CARILLON_BE_THE_BINARY") != "" || len(os.Args) > 1 && os.Args[1] == filterWorkerCommand {
 		main()
 		return
@@ -95,6 +100,9 @@ func start(t *testing.T, home string, cmd *exec.Cmd) *instance {
 	}()
 	t.Cleanup(func() {
 		in.signal(syscall.SIGKILL)
+		if strings.Contains(in.log.String(), "WARNING: DATA RACE") {
+			t.Error("the server has a data race")
+		}
 		if t.Failed() {
 			t.Logf("what %s said:\n%.8000s", home, in.log)
 		}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
+	"carillon/internal/typescript"
 	"carillon/scripts/filter"
 )
 
@@ -156,5 +159,35 @@ func TestNamesOfTheDocuments(t *testing.T) {
 	}
 	for _, name := range []string{"max", "hypot", "PI", "atan2", "trunc", "pow", "log2", "imul", "clz32"} {
 		oneOf(name, "e => Math."+name+"(e.number) > 1", "e => Math."+name+" > 1")
+	}
+}
+
+// TestNamedFiltersOfTheDocuments compiles what stands for a file, and the files
+// of the example, as home/filters would.
+func TestNamedFiltersOfTheDocuments(t *testing.T) {
+	files := map[string]string{}
+	for i, block := range regexp.MustCompile("(?ms)^```(js|ts)$\n(.*?)^```$").FindAllStringSubmatch(readDoc(t, "docs/filters.md"), -1) {
+		if strings.Contains(block[2], "export default") {
+			files[fmt.Sprintf("block%d.%s", i, block[1])] = block[2]
+		}
+	}
+	if len(files) != 2 {
+		t.Errorf("found %d files in docs/filters.md, want 2: the search is broken", len(files))
+	}
+	for _, name := range []string{"above.js", "card.ts"} {
+		files[name] = readDoc(t, filepath.Join("examples", "home", "filters", name))
+	}
+	for name, source := range files {
+		if filepath.Ext(name) == ".ts" {
+			script, err := typescript.Strip(source)
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				continue
+			}
+			source = script.Text
+		}
+		if err := compileDoc(withoutExport(source)); err != nil {
+			t.Errorf("%s: %v in\n%s", name, err, source)
+		}
 	}
 }

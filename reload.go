@@ -91,13 +91,13 @@ func (h *served) rejected(ctx context.Context, err error) {
 func (h *served) tell(ctx context.Context, typ string, data map[string]any) {
 	text, err := json.Marshal(data)
 	if err != nil {
-		h.log.Error("telling of the configuration", "err", err)
+		h.log.Error("telling of a change", "err", err)
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if _, err := h.runtime.Fire(ctx, runtime.NewEvent{Type: typ, Data: text, Source: "core"}); err != nil {
-		h.log.Error("telling of the configuration", "event", typ, "err", err)
+		h.log.Error("telling of a change", "event", typ, "err", err)
 	}
 }
 
@@ -156,6 +156,9 @@ func httpSettings(c *config.Config, keys []httpd.JWTKey) httpd.Settings {
 	if s.MaxStreams == 0 {
 		s.MaxStreams = s.MaxConnections
 	}
+	s.MaxFilter = int(c.Limits.FilterBytes)
+	s.MaxFiltersPerCredential = c.Limits.FiltersPerCredential
+	s.FullJavaScript = c.Filters.FullJavaScript
 	s.MaxStreamsPerCredential = c.Limits.StreamsPerCredential
 	return s
 }

@@ -24,6 +24,7 @@ import (
 	"carillon/runtime"
 	"carillon/runtime/journal"
 	"carillon/scripts"
+	"carillon/scripts/filter/worker"
 )
 
 // runServe is `carillon serve`.
@@ -61,6 +62,7 @@ type served struct {
 	journal  *journal.Journal
 	runtime  *runtime.Runtime
 	scripts  *scripts.Host
+	filters  *filters
 	http     *httpd.Server
 	listener net.Listener
 	token    string
@@ -131,9 +133,13 @@ func (h *served) openEngine(ctx context.Context, c *config.Config) (err error) {
 	return err
 }
 
-// openFront makes the script host and the HTTP server; they begin in run.
+// openFront makes the script host, the filters and the HTTP server; they begin in
+// run.
 func (h *served) openFront(c *config.Config) error {
 	h.scripts = &scripts.Host{Dir: filepath.Join(h.dir, "scripts"), Runtime: h.runtime, Log: h.log.Logger}
+	h.filters = newFilters(filepath.Join(h.dir, "filters"), worker.Options{
+		Command: filterWorkerArgv, Memory: c.Filters.Worker.Memory, Deadline: c.Filters.Worker.Deadline, Log: h.log.Logger,
+	})
 	h.http = &httpd.Server{
 		Runtime: h.runtime,
 		Epoch:   h.journal.Epoch(),
@@ -141,8 +147,17 @@ func (h *served) openFront(c *config.Config) error {
 		First:   func() uint64 { first, _ := h.journal.Bounds(); return first },
 		SeqAt:   h.journal.SeqAt,
 		Broadcast: broadcast.Config{
-			TapeBytes: int(c.Stream.Tape), SendBuffer: int(c.Stream.SendBuffer), BeatEvery: c.Stream.Beat, Retry: c.Stream.Retry,
+			TapeBytes: int(c.Stream.Tape), SendBuffer: int(c.Stream.SendBuffer), BeatEvery: c.Stream.Beat,
+			Filters: h.filters,
 		},
+		CompileFilter: h.filters.compile,
+		ReleaseFilter: h.filters.release,
+		NextFilter:    h.filters.named.next,
+		ListFilters:   h.filters.named.list,
+		ExplainFilter: func(ctx context.Context, spec httpd.FilterSpec, events []*runtime.Event) (any, error) {
+			return h.filters.explain(ctx, h.journal.Epoch(), spec, events)
+		},
+		Metrics:       h.filters.writeMetrics,
 		Token:         func() string { return h.token },
 		WWW:           filepath.Join(h.dir, "www"),
 		Version:       versionName(),
@@ -153,6 +168,7 @@ func (h *served) openFront(c *config.Config) error {
 		Log:           h.log.Logger,
 		HeaderTimeout: c.Server.HeaderTimeout,
 	}
+	h.filters.named.tell, h.filters.named.changed = h.tell, h.http.FollowFilters
 	return h.apply(c)
 }
 
@@ -224,16 +240,21 @@ func (h *served) run(ctx context.Context) error {
 		part string
 		err  error
 	}
-	ended := make(chan end, 3)
+	ended := make(chan end, 4)
 	begin := func(part string, run func() error) { go func() { ended <- end{part, run()} }() }
 	begin("scripts", func() error { return h.scripts.Run(ctx) })
 	begin("configuration", func() error { return h.watchConfig(ctx) })
+	begin("filters", func() error { return h.filters.named.run(ctx) })
+	select { // a stream must not be refused for good since its filter is not there yet
+	case <-h.filters.named.ready:
+	case <-ctx.Done():
+	}
 	begin("http", func() error { return h.http.Serve(h.listener) })
 	stopHangup := h.onHangup()
 	defer stopHangup()
 
 	var failed error
-	running := 3
+	running := 4
 	select {
 	case <-ctx.Done():
 	case e := <-ended:
@@ -266,6 +287,7 @@ func (h *served) onHangup() (stop func()) {
 			select {
 			case <-hangups:
 				h.scripts.Rescan()
+				h.filters.named.folder.Rescan()
 				h.config.folder.Rescan()
 			case <-finished:
 				return
@@ -280,6 +302,9 @@ func (h *served) close() error {
 	var errs []error
 	if h.listener != nil {
 		h.listener.Close()
+	}
+	if h.filters != nil {
+		h.filters.close()
 	}
 	if h.runtime != nil {
 		errs = append(errs, h.runtime.Close())

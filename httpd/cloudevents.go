@@ -22,13 +22,16 @@ func newCloudEvents(epoch string) format {
 		Format: broadcast.Format{
 			Name: formatCloudEvents,
 			Append: func(b []byte, ev *broadcast.Event) []byte {
-				return appendCloudEvent(b, epoch, ev.Value.(*runtime.Event))
+				return appendCloudEvent(b, epoch, ev.Value.(*runtime.Event), nil)
+			},
+			Projected: func(b []byte, ev *broadcast.Event, data []byte) []byte {
+				return appendCloudEvent(b, epoch, ev.Value.(*runtime.Event), data)
 			},
 		},
 		greeting:     appendStreamID,
 		greetingName: greetingEvent,
-		state: func(b []byte, s *runtime.State, cut uint64) []byte {
-			return appendCloudState(b, epoch, s, cut)
+		state: func(b []byte, s *runtime.State, cut uint64, data []byte) []byte {
+			return appendCloudState(b, epoch, s, cut, data)
 		},
 		told: func(b []byte, name string, seq uint64, data []byte) []byte {
 			return appendCloudTold(b, epoch, name, seq, data)
@@ -36,8 +39,11 @@ func newCloudEvents(epoch string) format {
 	}
 }
 
-func appendCloudEvent(b []byte, epoch string, e *runtime.Event) []byte {
+func appendCloudEvent(b []byte, epoch string, e *runtime.Event, given []byte) []byte {
 	data, _, _ := envelope(e)
+	if given != nil {
+		data = given
+	}
 	b = append(b, `{"specversion":"1.0","id":"`...)
 	b = sse.AppendSeqID(b, epoch, e.Seq)
 	b = append(b, `","source":"`...)
@@ -56,7 +62,7 @@ func appendCloudEvent(b []byte, epoch string, e *runtime.Event) []byte {
 
 // appendCloudState writes a state of a snapshot: the same state in the same cut
 // has the same id.
-func appendCloudState(b []byte, epoch string, s *runtime.State, cut uint64) []byte {
+func appendCloudState(b []byte, epoch string, s *runtime.State, cut uint64, given []byte) []byte {
 	b = append(b, `{"specversion":"1.0","id":"`...)
 	b = sse.AppendSeqID(b, epoch, cut)
 	b = append(append(b, '-'), s.EntityID...)
@@ -64,7 +70,7 @@ func appendCloudState(b []byte, epoch string, s *runtime.State, cut uint64) []by
 	b = runtime.AppendString(b, s.EntityID)
 	b = append(b, `,"time":"`...)
 	b = runtime.AppendTime(b, s.LastUpdated)
-	b = appendPresent(append(b, `","datacontenttype":"application/json","data":`...), s)
+	b = appendPresent(append(b, `","datacontenttype":"application/json","data":`...), s, given)
 	return append(b, '}')
 }
 

@@ -21,7 +21,8 @@ import (
 type refusal struct {
 	status int
 	msg    string
-	header [2]string // one header more, such as Allow; may be empty
+	header [2]string    // one header more, such as Allow; may be empty
+	filter *FilterError // what is wrong with a filter; nil if that is not the matter
 }
 
 func (r *refusal) Error() string { return r.msg }
@@ -43,10 +44,15 @@ func errorStatus(err error) *refusal {
 	var refused *refusal
 	var invalid *runtime.InvalidError
 	var call *runtime.CallError
+	var filter *FilterError
 	late := errors.Is(err, context.DeadlineExceeded)
 	switch {
 	case errors.As(err, &refused):
 		return refused
+	case errors.As(err, &filter):
+		return filter.refusal()
+	case errors.Is(err, ErrFilterBusy):
+		return refuse(fasthttp.StatusServiceUnavailable, "%s", sentence(err)).with("Retry-After", "1")
 	case errors.As(err, &call) && !late:
 		return refuse(fasthttp.StatusInternalServerError, "%s", sentence(err))
 	case late && call != nil:
@@ -81,7 +87,7 @@ func sentence(err error) string {
 	return text
 }
 
-// writeError answers with {"message": …}.
+// writeError answers with {"message": …}, and for a filter with the place, too.
 func writeError(ctx *fasthttp.RequestCtx, r *refusal) {
 	ctx.Response.ResetBody()
 	ctx.SetStatusCode(r.status)
@@ -89,6 +95,9 @@ func writeError(ctx *fasthttp.RequestCtx, r *refusal) {
 		ctx.Response.Header.Set(r.header[0], r.header[1])
 	}
 	writeMessage(ctx, r.msg)
+	if r.filter != nil {
+		ctx.SetBody(r.filter.appendPlace(ctx.Response.Body()))
+	}
 }
 
 func writeMessage(ctx *fasthttp.RequestCtx, msg string) {

@@ -27,8 +27,10 @@ type format struct {
 	// greeting is the first message, named by greetingName; nil for none.
 	greeting     func(b []byte, o *opening, now time.Time) []byte
 	greetingName string
-	// state writes a present state, as a snapshot cut at a sequence has it.
-	state func(b []byte, s *runtime.State, cut uint64) []byte
+	// state writes a present state, as a snapshot cut at a sequence has it. Data is
+	// what a filter gave in its place, nil for none; where the format has no
+	// Projected, that alone is the message.
+	state func(b []byte, s *runtime.State, cut uint64, data []byte) []byte
 	// stateName is the name of such a message.
 	stateName string
 	// told writes what a named event of the stream itself (gap, reset, leave)
@@ -55,6 +57,9 @@ func broadcastFormats(formats []format) []broadcast.Format {
 		f := &formats[i]
 		list[i] = f.Format
 		list[i].Gap = func(b []byte, g broadcast.Gap) []byte { return f.told(b, g.Name(), g.To, g.AppendJSON(nil)) }
+		list[i].FilterError = func(b []byte, e broadcast.FilterError) []byte {
+			return f.told(b, filterErrorEvent, e.Seq, e.AppendJSON(nil))
+		}
 	}
 	return list
 }
@@ -70,7 +75,7 @@ func newHA() format {
 			PingEvery: 50 * time.Second, PingOnlyWhenSilent: true,
 		},
 		greeting: func(b []byte, _ *opening, _ time.Time) []byte { return append(b, "ping"...) },
-		state:    func(b []byte, s *runtime.State, _ uint64) []byte { return appendStateAsEvent(b, s) },
+		state:    func(b []byte, s *runtime.State, _ uint64, _ []byte) []byte { return appendStateAsEvent(b, s) },
 		told: func(b []byte, name string, _ uint64, data []byte) []byte {
 			b = append(append(b, `{"event_type":"`...), name...)
 			return append(append(append(b, `","data":`...), data...), '}')
@@ -88,7 +93,7 @@ func newFlat() format {
 			PingEvery: 30 * time.Second,
 		},
 		greeting: func(b []byte, o *opening, now time.Time) []byte { return appendConnection(b, o.id, now) },
-		state: func(b []byte, s *runtime.State, _ uint64) []byte {
+		state: func(b []byte, s *runtime.State, _ uint64, _ []byte) []byte {
 			return appendFlatState(b, s.EntityID, s, s.LastUpdated)
 		},
 		told: func(b []byte, name string, _ uint64, data []byte) []byte {
@@ -96,6 +101,25 @@ func newFlat() format {
 			return append(append(append(b, `","data":`...), data...), '}')
 		},
 	}
+}
+
+// appendState appends a state, or what a filter gave in its place.
+func (f *format) appendState(b []byte, s *runtime.State, cut uint64, data []byte) []byte {
+	if data != nil && f.Projected == nil {
+		return append(b, data...)
+	}
+	return f.state(b, s, cut, data)
+}
+
+// appendEvent appends an event, or what a filter gave in its place.
+func (f *format) appendEvent(b []byte, e *broadcast.Event, data []byte) []byte {
+	switch {
+	case data == nil:
+		return f.Append(b, e)
+	case f.Projected == nil:
+		return append(b, data...)
+	}
+	return f.Projected(b, e, data)
 }
 
 func wrapEvent(e *runtime.Event) *broadcast.Event {

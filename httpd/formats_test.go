@@ -77,7 +77,7 @@ func TestNative(t *testing.T) {
 		{"event named as what streams say", testEvent("api", "leave", "", "", `{}`), "", ""},
 		{"event named as what streams say", testEvent("api", "stream", "", "", `{}`), "", ""},
 	} {
-		got := string(appendNative(nil, testEpoch, c.event))
+		got := string(appendNative(nil, testEpoch, c.event, nil))
 		if c.want != "" && got != c.want {
 			t.Errorf("%s: got\n%s, want\n%s", c.what, got, c.want)
 		}
@@ -156,7 +156,7 @@ func TestCloudEvents(t *testing.T) {
 			map[string]string{"source": "carillon/lights/k%C3%BCche%201%25.js@2", "type": `carillon.a"b\`}},
 		{testEvent("api", "x\ufffe\U0001ffff\ufdd0é", "", "", `{}`), map[string]string{"type": "carillon.x\ufffd\ufffd\ufffdé"}},
 	} {
-		e := checkCloudEvent(t, string(appendCloudEvent(nil, testEpoch, c.event)))
+		e := checkCloudEvent(t, string(appendCloudEvent(nil, testEpoch, c.event, nil)))
 		for name, want := range c.want {
 			if e[name] != want {
 				t.Errorf("%s: got %v, want %q", name, e[name], want)
@@ -168,7 +168,7 @@ func TestCloudEvents(t *testing.T) {
 	}
 	f := newCloudEvents(testEpoch)
 	state := &runtime.State{EntityID: "light.a", State: "on", Attributes: []byte("{}"), LastUpdated: time.Unix(0, 0)}
-	first, again := checkCloudEvent(t, string(f.state(nil, state, 7))), checkCloudEvent(t, string(f.state(nil, state, 8)))
+	first, again := checkCloudEvent(t, string(f.state(nil, state, 7, nil))), checkCloudEvent(t, string(f.state(nil, state, 8, nil)))
 	if first["id"] == again["id"] || first["subject"] != "light.a" {
 		t.Errorf("got %v and %v, want another id in another snapshot", first, again)
 	}

@@ -29,14 +29,19 @@ const leaveEvent = "leave"
 func newNative(epoch string) format {
 	return format{
 		Format: broadcast.Format{
-			Name:   formatNative,
-			Event:  nativeName,
-			Append: func(b []byte, ev *broadcast.Event) []byte { return appendNative(b, epoch, ev.Value.(*runtime.Event)) },
+			Name:  formatNative,
+			Event: nativeName,
+			Append: func(b []byte, ev *broadcast.Event) []byte {
+				return appendNative(b, epoch, ev.Value.(*runtime.Event), nil)
+			},
+			Projected: func(b []byte, ev *broadcast.Event, data []byte) []byte {
+				return appendNative(b, epoch, ev.Value.(*runtime.Event), data)
+			},
 		},
 		greeting:     appendStreamID,
 		greetingName: greetingEvent,
-		state: func(b []byte, s *runtime.State, _ uint64) []byte {
-			return appendNativeState(b, epoch, s)
+		state: func(b []byte, s *runtime.State, _ uint64, data []byte) []byte {
+			return appendNativeState(b, epoch, s, data)
 		},
 		stateName: runtime.StateChanged,
 		told: func(b []byte, name string, _ uint64, data []byte) []byte {
@@ -56,8 +61,13 @@ func nativeName(ev *broadcast.Event) string {
 	return ev.Type
 }
 
-func appendNative(b []byte, epoch string, e *runtime.Event) []byte {
+// appendNative writes an event with its own data, or with what a filter gave in
+// the data's place.
+func appendNative(b []byte, epoch string, e *runtime.Event, given []byte) []byte {
 	data, origin, context := envelope(e)
+	if given != nil {
+		data = given
+	}
 	b = append(b, `{"id":"`...)
 	b = sse.AppendSeqID(b, epoch, e.Seq)
 	b = append(b, `","sequence":`...)
@@ -76,7 +86,7 @@ func appendNative(b []byte, epoch string, e *runtime.Event) []byte {
 	return append(b, '}')
 }
 
-func appendNativeState(b []byte, epoch string, s *runtime.State) []byte {
+func appendNativeState(b []byte, epoch string, s *runtime.State, given []byte) []byte {
 	b = append(append(b, `{"id":null,"sequence":null,"epoch":"`...), epoch...)
 	b = append(b, `","type":"state_changed"`...)
 	b = appendMember(b, "entity_id", s.EntityID)
@@ -85,12 +95,16 @@ func appendNativeState(b []byte, epoch string, s *runtime.State) []byte {
 	b = runtime.AppendTime(b, s.LastUpdated)
 	b = append(b, `","context":`...)
 	b = s.Context.AppendJSON(b)
-	b = appendPresent(append(b, `,"data":`...), s)
+	b = appendPresent(append(b, `,"data":`...), s, given)
 	return append(b, '}')
 }
 
-// appendPresent writes a state as the data of an entity that appears.
-func appendPresent(b []byte, s *runtime.State) []byte {
+// appendPresent writes a state as the data of an entity that appears, or what a
+// filter gave in its place.
+func appendPresent(b []byte, s *runtime.State, given []byte) []byte {
+	if given != nil {
+		return append(b, given...)
+	}
 	b = append(b, `{"entity_id":`...)
 	b = runtime.AppendString(b, s.EntityID)
 	b = append(b, `,"old_state":null,"new_state":`...)

@@ -26,6 +26,8 @@ const (
 	tooManyPolls        refusedReason = "too_many_polls"
 	tooManySnapshots    refusedReason = "too_many_snapshots"
 	tooManyReadings     refusedReason = "too_many_readings"
+	tooManyFilters      refusedReason = "too_many_filters"
+	filterNotAsked      refusedReason = "filter_not_asked"
 	connectionRate      refusedReason = "connection_rate"
 	noDescriptors       refusedReason = "no_descriptors"
 )
@@ -43,6 +45,10 @@ func (r refusedReason) why() string {
 		return "Too many snapshots are being read; come back later."
 	case tooManyReadings:
 		return "Too many polls read the past; come back later."
+	case tooManyFilters:
+		return "Too many different filters are in use with this credential; come back later, or use parameters that others share."
+	case filterNotAsked:
+		return "The filter could not be asked about the snapshot; come back later."
 	case connectionRate:
 		return "Too many connections from this address within a short time; come back later."
 	case noDescriptors:

@@ -3,6 +3,7 @@ package httpd
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"carillon/httpd/broadcast"
@@ -37,6 +38,7 @@ type batch struct {
 	gap     struct{ from, to uint64 } // what is gone before the events; none if to is 0
 	reset   string                    // why the id that was given is of no use; empty if it is
 	full    bool                      // there is more, for another answer
+	trouble trouble                   // what the filter threw
 }
 
 // getPoll answers with the events behind an id, for readers whose proxies cut
@@ -55,6 +57,14 @@ func (s *Server) getPoll(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := s.useFilter(c, &b.query); err != nil {
+		return err
+	}
+	defer s.releaseFilter(b.selection.Filter)
+	if !s.tenants.take(c.who(), b.selection.Filter, s.settings().MaxFiltersPerCredential) {
+		return s.later(tooManyFilters)
+	}
+	defer s.tenants.drop(c.who(), b.selection.Filter)
 	if !c.expires.IsZero() {
 		wait = min(wait, max(c.expires.Sub(s.now()), 0))
 	}
@@ -66,14 +76,14 @@ func (s *Server) getPoll(c *call) error {
 	}
 	c.SetContentType("application/json")
 	c.Response.Header.Set("Cache-Control", "no-store")
-	c.SetBody(b.appendJSON(nil, s.Epoch, s.Runtime.Head()))
+	c.SetBody(b.appendJSON(nil, s))
 	return nil
 }
 
 func (s *Server) newBatch(c *call, p params) (*batch, time.Duration, error) {
 	b := &batch{}
 	var err error
-	if b.query, err = p.query(string(c.Request.Header.Peek("Last-Event-ID")), s.settings().MaxNames); err != nil {
+	if b.query, err = p.query(string(c.Request.Header.Peek("Last-Event-ID")), s.settings(), pollParams...); err != nil {
 		return nil, 0, err
 	}
 	wait, err := p.seconds("wait", 0, longestWait)
@@ -107,14 +117,9 @@ func (s *Server) begin(b *batch) error {
 	if !b.snapshot {
 		b.pos = s.Runtime.Head()
 	} else {
-		var states []*runtime.State
-		states, b.pos = s.Runtime.Snapshot()
-		for _, state := range states {
-			if takesState(&b.selection, state) {
-				b.add(b.format.state(b.payload[:0], state, b.pos))
-			}
+		if err := s.fillStates(b); err != nil {
+			return err
 		}
-		b.full = true // what follows is for another answer
 	}
 	switch {
 	case lost:
@@ -122,6 +127,26 @@ func (s *Server) begin(b *batch) error {
 	case point.reset != "":
 		b.reset = point.reset
 	}
+	return nil
+}
+
+// fillStates fills the batch with a snapshot.
+func (s *Server) fillStates(b *batch) error {
+	states, at := s.Runtime.Snapshot()
+	choice := chooser{sel: b.selection}
+	ctx, cancel := context.WithTimeout(context.Background(), requestTime)
+	defer cancel()
+	if err := choice.decide(ctx, s, states); err != nil {
+		return err
+	}
+	for _, state := range states {
+		o := choice.of(state)
+		b.trouble.add(o, at)
+		if o.takes {
+			b.add(b.format.appendState(b.payload[:0], state, at, o.data))
+		}
+	}
+	b.pos, b.full = at, true // what follows is for another answer
 	return nil
 }
 
@@ -169,9 +194,11 @@ func (s *Server) fill(b *batch) error {
 	if !ok {
 		return s.readPast(b)
 	}
-	for _, e := range events {
-		if !b.take(e) {
-			return nil
+	ctx, cancel := context.WithTimeout(context.Background(), requestTime)
+	defer cancel()
+	for part := range slices.Chunk(events, chunk) {
+		if err := s.takeAll(ctx, b, part); err != nil || b.full {
+			return err
 		}
 	}
 	b.pos = max(b.pos, head)
@@ -185,9 +212,10 @@ func (s *Server) readPast(b *batch) error {
 	if b.pos >= head {
 		return nil
 	}
+	slots := s.readings.of(slow(b.selection.Filter))
 	select {
-	case s.readings <- struct{}{}:
-		defer func() { <-s.readings }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-time.After(readingTime):
 		return s.later(tooManyReadings)
 	}
@@ -196,25 +224,55 @@ func (s *Server) readPast(b *batch) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), requestTime)
 	defer cancel()
-	began, seen, whole := time.Now(), 0, true
-	err := s.Replay(ctx, b.pos, func(e *runtime.Event) bool {
-		if e.Seq > head {
-			return false
-		}
-		seen++
-		whole = (e.Seq == b.pos+1 || b.miss(min(s.First(), e.Seq))) && b.take(e) &&
-			(seen%64 != 0 || time.Since(began) < readingTime)
-		return whole
-	})
-	if err != nil {
+	r := reading{s: s, b: b, ctx: ctx, began: time.Now()}
+	err := s.Replay(ctx, b.pos, func(e *runtime.Event) bool { return e.Seq <= head && r.next(e) })
+	if r.err == nil && err == nil {
+		r.flush()
+	}
+	switch {
+	case r.err != nil:
+		return r.err
+	case err != nil:
 		return fmt.Errorf("%w: reading what the poll asks for: %w", runtime.ErrJournal, err)
 	}
-	if !whole {
-		b.full = true
-	} else if b.miss(min(s.First(), head+1)) { // what aged out since the first look
+	if !b.full && b.miss(min(s.First(), head+1)) { // what aged out since the first look
 		b.pos = max(b.pos, head)
 	}
 	return nil
+}
+
+// A reading fills a batch from the journal. What it has read and the batch did
+// not take yet are a few events without a hole.
+type reading struct {
+	s     *Server
+	b     *batch
+	ctx   context.Context
+	began time.Time
+	read  []*runtime.Event
+	err   error
+}
+
+// next reads one more event, or reports false if the batch is full.
+func (r *reading) next(e *runtime.Event) bool {
+	last := r.b.pos
+	if n := len(r.read); n > 0 {
+		last = r.read[n-1].Seq
+	}
+	if e.Seq != last+1 && !(r.flush() && r.b.miss(min(r.s.First(), e.Seq))) {
+		return false
+	}
+	r.read = append(r.read, e)
+	return len(r.read) < chunk || r.flush()
+}
+
+// flush gives the batch what was read, or reports false if it takes no more.
+func (r *reading) flush() bool {
+	r.err = r.s.takeAll(r.ctx, r.b, r.read)
+	r.read = r.read[:0]
+	if time.Since(r.began) >= readingTime {
+		r.b.full = true
+	}
+	return r.err == nil && !r.b.full
 }
 
 // miss notes that the events before first are gone. There is one gap in an
@@ -235,17 +293,33 @@ func (b *batch) miss(first uint64) bool {
 	return true
 }
 
+// takeAll adds those of the events that the selection has, until the answer is
+// full.
+func (s *Server) takeAll(ctx context.Context, b *batch, events []*runtime.Event) error {
+	outcomes, err := s.decide(ctx, &b.selection, events)
+	if err != nil {
+		return err
+	}
+	for i, e := range events {
+		if !b.take(e, outcomes[i]) {
+			return nil
+		}
+	}
+	return nil
+}
+
 // take adds an event if the selection has it, or reports false if the answer is
 // full without it.
-func (b *batch) take(e *runtime.Event) bool {
-	if b.selection.Matches(e.Type, e.Domain, e.EntityID) {
-		payload := b.format.Append(b.payload[:0], wrapEvent(e))
+func (b *batch) take(e *runtime.Event, o outcome) bool {
+	if o.takes {
+		payload := b.format.appendEvent(b.payload[:0], wrapEvent(e), o.data)
 		if b.n > 0 && (b.n == b.limit || len(b.events)+len(payload) > maxBatchBytes) {
 			b.full = true
 			return false
 		}
 		b.add(payload)
 	}
+	b.trouble.add(o, e.Seq)
 	b.pos = e.Seq
 	return true
 }
@@ -259,8 +333,10 @@ func (b *batch) add(payload []byte) {
 	b.n++
 }
 
-// appendJSON writes the answer: {"events", "next", "head", "gap", "reset"}.
-func (b *batch) appendJSON(dst []byte, epoch string, head uint64) []byte {
+// appendJSON writes the answer: {"events", "next", "head", "gap", "reset"}, and
+// "filter_error" if there was one.
+func (b *batch) appendJSON(dst []byte, s *Server) []byte {
+	epoch, head := s.Epoch, s.Runtime.Head()
 	dst = append(append(dst, `{"events":[`...), b.events...)
 	dst = append(dst, `],"next":"`...)
 	dst = sse.AppendSeqID(dst, epoch, b.pos)
@@ -277,6 +353,10 @@ func (b *batch) appendJSON(dst []byte, epoch string, head uint64) []byte {
 		dst = broadcast.Gap{To: b.pos, Reason: b.reset, Reset: true, Epoch: epoch}.AppendJSON(dst)
 	} else {
 		dst = append(dst, "null"...)
+	}
+	if b.trouble.errors > 0 {
+		dst = append(dst, `,"filter_error":`...)
+		dst = s.told(b.trouble, b.selection.Filter).AppendJSON(dst)
 	}
 	return append(dst, '}')
 }

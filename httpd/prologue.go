@@ -62,7 +62,9 @@ func (s *Server) locate(f from) (point, error) {
 // A stream that resumes gets what it missed instead of a snapshot, which would
 // tell of the present before the past; only where part of that is no longer in
 // the journal, a snapshot that was asked for stands in for all of it.
-func (s *Server) prologue(o *opening) (b []byte, after uint64, resume bool) {
+//
+// The error tells that the stream's filter could not be asked about a snapshot.
+func (s *Server) prologue(o *opening) (b []byte, after uint64, resume bool, err error) {
 	b = o.appendHead(make([]byte, 0, 768))
 	b = sse.AppendComment(b, "stream "+o.id)
 	if o.padding {
@@ -73,7 +75,7 @@ func (s *Server) prologue(o *opening) (b []byte, after uint64, resume bool) {
 	f := s.format(o.format)
 	lost := o.point.resume && o.snapshot && o.point.after+1 < s.First()
 	if o.point.resume && !lost {
-		return b, o.point.after, true
+		return b, o.point.after, true, nil
 	}
 	var states []*runtime.State
 	var cut uint64
@@ -88,10 +90,16 @@ func (s *Server) prologue(o *opening) (b []byte, after uint64, resume bool) {
 	case o.point.reset != "":
 		b = f.appendGap(b, broadcast.Gap{To: cut, Reason: o.point.reset, Reset: true, Epoch: s.Epoch}, o.gapsData)
 	}
-	b = f.appendStates(b, states, cut, func(state *runtime.State) bool { return takesState(&o.selection, state) })
+	choice := chooser{sel: o.selection}
+	ctx, cancel := context.WithTimeout(context.Background(), prologueTime)
+	defer cancel()
+	if err := choice.decide(ctx, s, states); err != nil {
+		return nil, 0, false, err
+	}
+	b = choice.appendTo(b, s, f, states, cut, o.gapsData, func(*runtime.State) bool { return true })
 	b = sse.AppendID(b, sse.FormatID(s.Epoch, cut))
 	// To the hub 0 means from now on, and that is later than the cut.
-	return b, cut, cut == 0
+	return b, cut, cut == 0, nil
 }
 
 func (s *Server) appendGreeting(b []byte, o *opening) []byte {
@@ -102,18 +110,7 @@ func (s *Server) appendGreeting(b []byte, o *opening) []byte {
 	return sse.AppendEvent(b, "", f.greetingName, f.greeting(nil, o, s.now()))
 }
 
-// appendStates appends a frame for each of the states that want takes.
-func (f *format) appendStates(b []byte, states []*runtime.State, cut uint64, want func(*runtime.State) bool) []byte {
-	var payload []byte
-	for _, state := range states {
-		if want(state) {
-			payload = f.state(payload[:0], state, cut)
-			b = sse.AppendEvent(b, "", f.stateName, payload)
-		}
-	}
-	return b
-}
-
+// takesState reports whether the lists of a selection take a state.
 func takesState(sel *broadcast.Selection, s *runtime.State) bool {
 	return sel.Matches(runtime.StateChanged, runtime.Domain(s.EntityID), s.EntityID)
 }

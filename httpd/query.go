@@ -40,6 +40,7 @@ type query struct {
 	leave     choice        // tell of entities that no longer match
 	maxAge    time.Duration // 0: none
 	from      from
+	filter    *FilterSpec // nil for none
 }
 
 // A choice is a parameter that may also be left out.
@@ -90,12 +91,12 @@ func readParams(c *call) (params, error) {
 
 // readQuery reads what a stream asks for from the address, the body of a POST,
 // and the header Last-Event-ID.
-func readQuery(c *call, most int) (query, error) {
+func readQuery(c *call, s *Settings) (query, error) {
 	p, err := readParams(c)
 	if err != nil {
 		return query{}, err
 	}
-	return p.query(string(c.Request.Header.Peek("Last-Event-ID")), most)
+	return p.query(string(c.Request.Header.Peek("Last-Event-ID")), s)
 }
 
 func (p params) add(key, value string) { p[key] = append(p[key], value) }
@@ -103,9 +104,19 @@ func (p params) add(key, value string) { p[key] = append(p[key], value) }
 // addBody adds the parameters of a form or of a JSON object, whatever its
 // Content-Type says.
 func (p params) addBody(body []byte) error {
+	object, err := p.readBody(body)
+	if err != nil {
+		return err
+	}
+	return p.addObject(object)
+}
+
+// readBody returns the members of a body that is a JSON object, and adds those
+// of a form.
+func (p params) readBody(body []byte) (object map[string]json.RawMessage, err error) {
 	body = bytes.TrimSpace(body)
 	if len(body) == 0 {
-		return nil
+		return nil, nil
 	}
 	if body[0] != '{' {
 		var form fasthttp.Args
@@ -113,12 +124,15 @@ func (p params) addBody(body []byte) error {
 		for key, value := range form.All() {
 			p.add(string(key), string(value))
 		}
-		return nil
+		return nil, nil
 	}
-	var object map[string]json.RawMessage
 	if err := json.Unmarshal(body, &object); err != nil {
-		return refuse(fasthttp.StatusBadRequest, "The body should be a form or a JSON object: %s.", describeJSON(body, err))
+		return nil, refuse(fasthttp.StatusBadRequest, "The body should be a form or a JSON object: %s.", describeJSON(body, err))
 	}
+	return object, nil
+}
+
+func (p params) addObject(object map[string]json.RawMessage) error {
 	for key, value := range object {
 		if err := p.addJSON(key, value); err != nil {
 			return err
@@ -133,6 +147,10 @@ func (p params) addJSON(key string, value json.RawMessage) error {
 	var one any
 	d := json.NewDecoder(bytes.NewReader(value))
 	d.UseNumber()
+	if key == "params" {
+		p.add(key, string(value))
+		return nil
+	}
 	if value[0] == '[' && json.Unmarshal(value, &list) == nil {
 		p[key] = append(p[key], list...)
 		return nil
@@ -155,17 +173,26 @@ func (p params) addJSON(key string, value json.RawMessage) error {
 	return nil
 }
 
-var knownParams = []string{"type", "events", "restrict", "domain", "entity_id", "snapshot", "padding", "max_age", "format", "since",
-	"lastEventId", "last_event_id", "evs_last_event_id", "slow", "gaps", "leave", "wait", "limit"}
+// streamParams are the parameters that streams and polls know.
+var streamParams = []string{"type", "events", "restrict", "domain", "entity_id", "snapshot", "padding", "max_age", "format", "since",
+	"lastEventId", "last_event_id", "evs_last_event_id", "slow", "gaps", "leave"}
+
+// knownParams are also those of polls, and what says which filter.
+var knownParams = slices.Concat(streamParams, pollParams, []string{"filter"})
+
+var pollParams = []string{"wait", "limit"}
 
 func malformed(param, format string, args ...any) *refusal {
 	return refuse(fasthttp.StatusBadRequest, "Parameter "+param+" "+format+".", args...)
 }
 
 // query reads the parameters that streams know; all others are ignored, since
-// clients send odd ones.
-func (p params) query(lastEventID string, most int) (q query, err error) {
-	if q.selection, err = p.selection(most); err != nil {
+// clients send odd ones. Further parameters of the route are not its filter's.
+func (p params) query(lastEventID string, s *Settings, further ...string) (q query, err error) {
+	if q.selection, err = p.selection(s.MaxNames); err != nil {
+		return q, err
+	}
+	if q.filter, err = p.filter(s.MaxFilter, further...); err != nil {
 		return q, err
 	}
 	if q.padding, _, err = p.flag("padding"); err != nil {

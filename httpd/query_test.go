@@ -17,7 +17,7 @@ func parseText(text, lastEventID string) (query, error) {
 	if err := p.addBody([]byte("&" + text)); err != nil {
 		return query{}, err
 	}
-	return p.query(lastEventID, maxNames)
+	return p.query(lastEventID, Settings{}.withDefaults())
 }
 
 // canonical writes a query so that equal queries have equal texts.
@@ -152,7 +152,7 @@ func TestQueryBody(t *testing.T) {
 			t.Errorf("%s: %v", c.body, err)
 			continue
 		}
-		q, err := p.query("", maxNames)
+		q, err := p.query("", Settings{}.withDefaults())
 		got, uerr := url.QueryUnescape(canonical(q))
 		if err != nil || uerr != nil || got != c.want {
 			t.Errorf("%s: got %q and %v, want %q", c.body, got, err, c.want)
@@ -179,7 +179,7 @@ func FuzzQuery(f *testing.F) {
 		if p.addBody([]byte(text)) != nil {
 			return
 		}
-		q, err := p.query(lastEventID, maxNames)
+		q, err := p.query(lastEventID, Settings{}.withDefaults())
 		if err != nil {
 			if errorStatus(err).status != fasthttp.StatusBadRequest {
 				t.Errorf("%q: got %v, want status 400", text, err)

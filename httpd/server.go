@@ -44,7 +44,7 @@ type Server struct {
 	// SeqAt returns the sequence before the first event at or after a time.
 	SeqAt func(ctx context.Context, at time.Time) (after uint64, err error)
 	// Broadcast is how the hub is made: sizes and intervals. Serve fills in
-	// Epoch, Formats, Head, Replay, First, and Log if it is empty.
+	// Epoch, Formats, Head, Replay, First, Retry, and Log if it is empty.
 	Broadcast broadcast.Config
 
 	// Token returns the administrator's token. Empty: only JWTs are valid.
@@ -58,6 +58,27 @@ type Server struct {
 
 	// Scripts returns what GET /api/scripts lists, for encoding/json.
 	Scripts func() any
+	// CompileFilter returns the filter that a client asks for: the same one for
+	// filters that are the same. What is wrong with it is a *FilterError, and what
+	// is only for now wraps ErrFilterBusy. Each call
+	// is followed by one of ReleaseFilter; a filter that streams have is kept
+	// by Broadcast.Filters. None: streams can't have filters.
+	CompileFilter func(ctx context.Context, spec FilterSpec) (broadcast.Filter, error)
+	// ReleaseFilter gives a filter of CompileFilter or NextFilter back.
+	ReleaseFilter func(f broadcast.Filter)
+	// NextFilter returns the filter that is to take the place of f, which a stream
+	// has, and a comment for its reader, of one line; nil if f is the present one.
+	// Whenever its answers change, FollowFilters is to be called. An error is
+	// tried again.
+	NextFilter func(ctx context.Context, f broadcast.Filter) (next broadcast.Filter, comment string, err error)
+	// ListFilters returns what GET /api/filters lists, for encoding/json, given the
+	// number of streams of each filter.
+	ListFilters func(streams map[broadcast.Filter]int) any
+	// ExplainFilter returns what POST /api/filters/explain tells of a filter and
+	// what it says of events, for encoding/json. What is wrong with it is a
+	// *FilterError.
+	ExplainFilter func(ctx context.Context, spec FilterSpec, events []*runtime.Event) (any, error)
+
 	// ErrorLog returns the text of GET /api/error_log.
 	ErrorLog func() []byte
 	// CheckConfig returns what is wrong with the configuration on disk.
@@ -90,18 +111,22 @@ type Server struct {
 	log       *slog.Logger
 	startedAt time.Time
 
-	live     atomic.Pointer[Settings]
-	stopping atomic.Bool
-	locks    lockouts
-	openings chan struct{} // holds a token for each snapshot that is being written
-	readings chan struct{} // and for each poll that reads the journal
-	stopped  chan struct{} // closed by Shutdown
-	places   places
-	recent   recent
-	rate     rate
-	changing sync.Mutex   // held while a stream's selection changes
-	leaving  sync.Map     // ids of the streams with leave=1
-	hijacked atomic.Int32 // connections on their way to the hub, or with a refusal
+	live      atomic.Pointer[Settings]
+	running   atomic.Pointer[broadcast.Hub] // the hub, for SetSettings
+	stopping  atomic.Bool
+	locks     lockouts
+	openings  slots         // of snapshots that are being written
+	readings  slots         // of polls that read the journal
+	stopped   chan struct{} // closed by Shutdown
+	places    places
+	recent    recent
+	rate      rate
+	tenants   tenants
+	changing  turns
+	looksOnce sync.Once
+	outdated  chan struct{} // asks for a look at all streams' filters; depth 1: a request waits for the look under way
+	leaving   sync.Map      // ids of the streams with leave=1
+	hijacked  atomic.Int32  // connections on their way to the hub, or with a refusal
 
 	complaint struct {
 		mu sync.Mutex
@@ -112,7 +137,12 @@ type Server struct {
 
 // SetSettings replaces the settings, for every request that comes from now on.
 // It may be called before Serve and at any time.
-func (s *Server) SetSettings(settings Settings) { s.live.Store(settings.withDefaults()) }
+func (s *Server) SetSettings(settings Settings) {
+	s.live.Store(settings.withDefaults())
+	if hub := s.running.Load(); hub != nil {
+		hub.SetRetry(s.settings().Retry)
+	}
+}
 
 func (s *Server) settings() *Settings {
 	if live := s.live.Load(); live != nil {
@@ -149,8 +179,8 @@ func (s *Server) start() error {
 		s.log = slog.Default()
 	}
 	s.startedAt = s.now()
-	s.openings = make(chan struct{}, maxOpenings)
-	s.readings = make(chan struct{}, maxReadings)
+	s.openings = newSlots(maxOpenings)
+	s.readings = newSlots(maxReadings)
 	s.stopped = make(chan struct{})
 	s.metrics = s.newMetrics()
 	s.local = s.newLocal()
@@ -214,6 +244,9 @@ func (s *Server) startHub() error {
 		return err
 	}
 	hub, s.hub, s.unfollow = made, made, cancel
+	s.running.Store(made)
+	made.SetRetry(s.settings().Retry) // they may just have changed
+	go s.followFilters()
 	return nil
 }
 

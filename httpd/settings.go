@@ -35,6 +35,15 @@ type Settings struct {
 	// MaxNames bounds the types, domains and entities that one stream may ask
 	// for, together. Default: 1000.
 	MaxNames int
+	// MaxFilter bounds the text of a filter, and that of its parameters, in bytes.
+	// Default: 16 KiB.
+	MaxFilter int
+	// MaxFiltersPerCredential bounds the different filters of the streams and polls
+	// with one credential. Default: no bound.
+	MaxFiltersPerCredential int
+	// FullJavaScript are the JWT subjects whose filters may use all of JavaScript,
+	// as the administrator's may. Default: none.
+	FullJavaScript []string
 	// MaxAge ends every stream after this time on a frame boundary; a stream
 	// may ask for less with max_age. Default: never.
 	MaxAge time.Duration
@@ -82,6 +91,7 @@ func (s Settings) withDefaults() *Settings {
 	setDefault(&s.LockoutWindow, 5*time.Minute)
 	setDefault(&s.LockoutTime, 5*time.Minute)
 	setDefault(&s.MaxNames, maxNames)
+	setDefault(&s.MaxFilter, 16<<10)
 	return &s
 }
 

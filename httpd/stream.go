@@ -44,7 +44,7 @@ type opening struct {
 
 // openStream checks what the client asks for and takes its connection over.
 func (s *Server) openStream(c *call, format string) error {
-	q, err := readQuery(c, s.settings().MaxNames)
+	q, err := readQuery(c, s.settings())
 	if err != nil {
 		return err
 	}
@@ -60,6 +60,9 @@ func (s *Server) openStream(c *call, format string) error {
 	}
 	o := &opening{query: q, id: cryptorand.Text(), visitor: c.visitor, address: remote(c.RequestCtx)}
 	if o.point, err = s.locate(q.from); err != nil {
+		return err
+	}
+	if err := s.useFilter(c, &o.query); err != nil {
 		return err
 	}
 	settings := s.settings()
@@ -98,9 +101,10 @@ func (s *Server) hijack(ctx *fasthttp.RequestCtx, fn func(net.Conn)) {
 
 // attach gives the stream to the hub, or tells the client when to come back.
 func (s *Server) attach(o *opening, conn net.Conn) {
-	reason, release := s.places.take(o.visitor, o.address, false, s.settings())
-	if reason == noReason && o.snapshot && !s.beginSnapshot() {
-		release()
+	defer s.releaseFilter(o.selection.Filter) // the hub uses it then
+	reason, release := s.takePlace(o)
+	if reason == noReason && o.snapshot && !s.beginSnapshot(slow(o.selection.Filter)) {
+		release(broadcast.Ended)
 		reason = tooManySnapshots
 	}
 	if reason != noReason {
@@ -108,37 +112,68 @@ func (s *Server) attach(o *opening, conn net.Conn) {
 		s.writeLater(conn, o, reason.why())
 		return
 	}
-	if o.leave == yes {
-		s.leaving.Store(o.id, nil)
-		free := release
-		release = func() { s.leaving.Delete(o.id); free() }
-	}
-	prologue, after, resume := s.prologue(o)
-	written := len(prologue) <= longPrologue || writeLong(conn, prologue)
+	prologue, after, resume, err := s.prologue(o)
+	written := err == nil && (len(prologue) <= longPrologue || writeLong(conn, prologue))
 	if o.snapshot {
-		<-s.openings
+		s.endSnapshot(slow(o.selection.Filter))
 	}
 	if !written {
-		release()
-		s.refused("snapshot_not_read")
-		conn.Close()
+		release(broadcast.Ended)
+		s.notWritten(o, conn, err)
 		return
 	}
 	if len(prologue) > longPrologue {
 		prologue = nil
 	}
-	_, err := s.hub.Attach(broadcast.Request{
+	_, err = s.hub.Attach(broadcast.Request{
 		Conn: conn, Format: o.format, Selection: o.selection, Prologue: prologue,
 		After: after, Resume: resume, MaxAge: o.maxAge,
 		Slow: policy(o.slow), GapsAsData: o.gapsData,
 		ID: o.id, Remote: o.address.String(), Label: o.visitor.user, Credential: o.visitor.who(),
-		OnClose: func(broadcast.Reason) { release() },
+		OnClose: release,
 	})
-	if err == nil {
+	if err != nil {
+		release(broadcast.Ended)
+		s.notAttached(o, conn, err, prologue == nil)
 		return
 	}
-	release()
-	s.notAttached(o, conn, err, prologue == nil)
+	s.followFilter(o.selection.Filter)
+}
+
+// takePlace counts the stream, or returns why there may not be another one. What
+// gives the place back holds no more than it must: as long as the stream, too.
+func (s *Server) takePlace(o *opening) (refusedReason, func(broadcast.Reason)) {
+	settings := s.settings()
+	reason, free := s.places.take(o.visitor, o.address, false, settings)
+	if reason != noReason {
+		return reason, nil
+	}
+	id, who, f := o.id, o.visitor.who(), o.selection.Filter
+	if !s.tenants.take(who, f, settings.MaxFiltersPerCredential) {
+		free()
+		return tooManyFilters, nil
+	}
+	if o.leave == yes {
+		s.leaving.Store(id, nil)
+	}
+	return noReason, func(broadcast.Reason) {
+		s.tenants.end(id, who, f)
+		s.leaving.Delete(id)
+		free()
+	}
+}
+
+// notWritten ends a stream before it began: its snapshot could not be decided
+// about, for the reason err, or was not read.
+func (s *Server) notWritten(o *opening, conn net.Conn, err error) {
+	if err == nil {
+		s.refused("snapshot_not_read")
+		conn.Close()
+		return
+	}
+	s.refused(filterNotAsked)
+	s.log.Warn("deciding about a snapshot", "filter", o.selection.Filter, "err", err)
+	s.writeLater(conn, o, filterNotAsked.why())
 }
 
 // notAttached tells the reader of a stream that the hub did not take when to
@@ -158,14 +193,17 @@ func (s *Server) notAttached(o *opening, conn net.Conn, err error, begun bool) {
 	s.writeLater(conn, o, why)
 }
 
+// endSnapshot gives the place of beginSnapshot back.
+func (s *Server) endSnapshot(slow bool) { <-s.openings.of(slow) }
+
 // beginSnapshot waits for one of the places for snapshots that are being
 // written, so that those of clients that don't read can't fill the memory. It
 // reports false if none gets free in time.
-func (s *Server) beginSnapshot() bool {
+func (s *Server) beginSnapshot(slow bool) bool {
 	timer := time.NewTimer(prologueTime)
 	defer timer.Stop()
 	select {
-	case s.openings <- struct{}{}:
+	case s.openings.of(slow) <- struct{}{}:
 		return true
 	case <-timer.C:
 		return false

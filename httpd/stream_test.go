@@ -321,7 +321,10 @@ func TestPrologueIsCutExactly(t *testing.T) {
 	var cuts []cut
 	for range 8000 {
 		o := &opening{query: query{format: formatFlat, snapshot: true}}
-		b, seq, _ := h.server.prologue(o)
+		b, seq, _, err := h.server.prologue(o)
+		if err != nil {
+			t.Fatal(err)
+		}
 		c := cut{seq, map[string]string{}}
 		reader := sse.Reader{On: func(f sse.Frame) {
 			var m struct {
@@ -453,7 +456,7 @@ func TestLongSnapshot(t *testing.T) {
 	if f := stream.message(); f.id != sse.FormatID(testEpoch, seq) {
 		t.Errorf("got %v, want event %d", f, seq)
 	}
-	if n := len(h.server.openings); n != 0 {
+	if n := len(h.server.openings.quick); n != 0 {
 		t.Errorf("got %d snapshots under way, want none", n)
 	}
 }

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 
 	"carillon/httpd/broadcast"
 	"carillon/internal/sse"
-	"carillon/runtime"
 )
 
 // streamInfo is one stream as /api/streams tells of it.
@@ -44,16 +44,35 @@ type selections struct {
 	Types    []string `json:"type,omitempty"`
 	Domains  []string `json:"domain,omitempty"`
 	Entities []string `json:"entity_id,omitempty"`
+	Filter   string   `json:"filter,omitempty"`
 }
 
-func named(sel broadcast.Selection) selections {
-	return selections{sel.Types, sel.Domains, sel.Entities}
+func describeSelection(sel broadcast.Selection) selections {
+	d := selections{Types: sel.Types, Domains: sel.Domains, Entities: sel.Entities}
+	if sel.Filter != nil {
+		d.Filter = shorten(sel.Filter.String())
+	}
+	return d
+}
+
+// shorten cuts a filter's text for a list: there may be as many of them as
+// streams.
+func shorten(text string) string {
+	const most = 500
+	if len(text) <= most {
+		return text
+	}
+	end := most
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
 }
 
 func (s *Server) describe(info broadcast.StreamInfo) streamInfo {
 	d := streamInfo{
 		ID: info.ID, Credential: info.Credential, Remote: info.Remote, Since: stamp(info.ConnectedAt),
-		Selection: named(info.Selection), Format: info.Format, Slow: info.Slow.String(), Gaps: "event",
+		Selection: describeSelection(info.Selection), Format: info.Format, Slow: info.Slow.String(), Gaps: "event",
 		Position: sse.FormatID(s.Epoch, info.Position), Bytes: info.Bytes, Events: info.Events, LastSent: stamp(info.LastSent),
 		Lag: streamLag{info.LagEvents, info.LagBytes, info.KernelBytes}, State: "live",
 	}
@@ -146,87 +165,6 @@ func streamError(err error) error {
 		return refuse(fasthttp.StatusServiceUnavailable, "%s", sentence(err)).with("Retry-After", "1")
 	}
 	return err
-}
-
-// fixed are the parameters that a stream keeps for its life.
-var fixed = []string{"format", "slow", "gaps", "max_age", "padding", "since"}
-
-// postStream gives a stream another selection at an exact sequence. The stream
-// brings, in this order: all of the old selection up to there; a leave message
-// for each entity that it does not select any more, if the stream or the request
-// says leave=1; the present state of each entity that it did not select before,
-// unless the request says snapshot=0; the id of that place; and all of the new
-// selection from there on.
-func (s *Server) postStream(c *call) error {
-	p, err := readParams(c)
-	if err != nil {
-		return err
-	}
-	for _, key := range fixed {
-		if p.first(key) != "" {
-			return malformed(key, "can't be changed while a stream is open")
-		}
-	}
-	q, err := p.query("", s.settings().MaxNames)
-	if err != nil {
-		return err
-	}
-	if !s.beginSnapshot() {
-		return s.later(tooManySnapshots)
-	}
-	defer func() { <-s.openings }()
-	change, err := s.reselect(c, q)
-	if err != nil {
-		return err
-	}
-	return writeJSON(c, map[string]any{
-		"id": c.rest, "at": sse.FormatID(s.Epoch, change.at), "selection": named(q.selection),
-		"entered": change.entered, "left": change.left,
-	})
-}
-
-// A change is what became of a stream's new selection.
-type change struct {
-	at            uint64
-	entered, left int
-}
-
-// reselect makes one change after the other, so that each begins with the
-// selection that the one before it left.
-func (s *Server) reselect(c *call, q query) (done change, err error) {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	stream, err := s.find(c)
-	if err != nil {
-		return done, err
-	}
-	_, leave := s.leaving.Load(c.rest)
-	leave = q.leave == yes || leave && q.leave != no
-	f := s.format(stream.Format)
-	err = s.hub.Reselect(c.rest, q.selection, func(was broadcast.Selection) (own []byte, after uint64) {
-		states, cut := s.Runtime.Snapshot()
-		done.at = cut
-		for _, state := range states {
-			if leave && takesState(&was, state) && !takesState(&q.selection, state) {
-				own = f.appendLeave(own, state.EntityID, cut, stream.GapsAsData)
-				done.left++
-			}
-		}
-		if !q.refrain {
-			own = f.appendStates(own, states, cut, func(state *runtime.State) bool {
-				enters := takesState(&q.selection, state) && !takesState(&was, state)
-				if enters {
-					done.entered++
-				}
-				return enters
-			})
-		}
-		return sse.AppendID(own, sse.FormatID(s.Epoch, cut)), cut
-	})
-	if err != nil {
-		return done, streamError(err)
-	}
-	return done, nil
 }
 
 // appendLeave appends the message that an entity is not selected any more, and

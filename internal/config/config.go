@@ -137,8 +137,8 @@ type Filters struct {
 
 // Worker bounds the processes that run filters of full JavaScript.
 type Worker struct {
-	Memory   int64         // bytes of one process
-	Deadline time.Duration // of one batch of events
+	Memory   int64         // bytes that the filters in one process may take
+	Deadline time.Duration // that a filter may take for one event
 }
 
 // Log is what is logged, and how.
@@ -160,7 +160,7 @@ func Default() *Config {
 		},
 		Journal: Journal{MaxAge: 30 * day, MaxBytes: 1 << 30},
 		Scripts: Scripts{Grace: 10 * time.Minute, Timeout: time.Second},
-		Filters: Filters{Worker: Worker{Memory: 96 << 20, Deadline: 50 * time.Millisecond}},
+		Filters: Filters{Worker: Worker{Memory: 64 << 20, Deadline: 50 * time.Millisecond}},
 		Log:     Log{Level: slog.LevelInfo, Format: "text"},
 	}
 }

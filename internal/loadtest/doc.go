@@ -14,4 +14,8 @@
 // the others get with that, byte for byte; a stream whose bytes differ is
 // parsed by itself until it agrees again. Frames of one stream are always
 // checked in the order in which they came.
+//
+// With filters the streams of each one get the same bytes. Which events those
+// are follows from the filter's number and the event's (see spread), so that
+// what is lost and what was not asked for is known without running a filter.
 package loadtest

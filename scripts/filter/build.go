@@ -19,7 +19,12 @@ func compileValue(x *expr) func(*machine) value {
 	case opThen:
 		first, second := compileValue(x.kids[0]), compileValue(x.kids[1])
 		return func(m *machine) value { first(m); return second(m) }
-	case opGet, opIndex, opMethod, opLoop:
+	case opGet:
+		if x.kids[0].op == opField {
+			return compileFieldGet(eventField(x.kids[0].n), x.name)
+		}
+		fallthrough
+	case opIndex, opMethod, opLoop:
 		base, apply := compileValue(x.kids[0]), compileLink(x)
 		return func(m *machine) value { return apply(m, base(m)) }
 	case opChain:
@@ -43,6 +48,25 @@ func compileValue(x *expr) func(*machine) value {
 		}
 	}
 	return compileOther(x)
+}
+
+// compileFieldGet is e.attributes.name, which most predicates have.
+func compileFieldGet(f eventField, name string) func(*machine) value {
+	if of, ok := oldFieldOf(name); ok && f == fieldOld { // without the rest of e.old
+		return func(m *machine) value {
+			if !m.event.hasOld() {
+				return m.property(value{}, name)
+			}
+			return m.event.field(of)
+		}
+	}
+	return func(m *machine) value {
+		base := m.event.field(f)
+		if base.kind == object {
+			return base.node().get(name)
+		}
+		return m.property(base, name)
+	}
 }
 
 func compileOther(x *expr) func(*machine) value {
@@ -82,7 +106,7 @@ func compileOther(x *expr) func(*machine) value {
 		v := compileValue(x.kids[0])
 		return func(m *machine) value {
 			if v(m).nullish() {
-				m.typeError(toObjectMessage)
+				m.typeError("Value is not object coercible")
 			}
 			return value{}
 		}

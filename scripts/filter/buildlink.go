@@ -61,6 +61,11 @@ func (m *machine) cannotRead(name string) value {
 	return m.typeError("Cannot read property '" + name + "' of undefined")
 }
 
+// cannotCall throws for a method of undefined or null.
+func (m *machine) cannotCall(name string) value {
+	return m.typeError("Cannot read property '" + name + "' of undefined or null")
+}
+
 func compileGet(x *expr) func(*machine, value) value {
 	name := x.name
 	return func(m *machine, base value) value {
@@ -112,7 +117,7 @@ func compileMethod(x *expr) func(*machine, value) value {
 	name, d, args := x.name, methods[x.name], compileArguments(x.kids[1:])
 	return func(m *machine, base value) value {
 		if base.nullish() {
-			return m.cannotRead(name)
+			return m.cannotCall(name)
 		}
 		top := len(m.stack)
 		args(m)
@@ -156,7 +161,7 @@ func compileLoop(x *expr) func(*machine, value) value {
 	}
 	return func(m *machine, base value) value {
 		if base.nullish() {
-			return m.cannotRead(name)
+			return m.cannotCall(name)
 		}
 		top := len(m.stack)
 		if body.start != nil {
@@ -182,7 +187,7 @@ func compileMatch(x *expr) func(*machine, value) value {
 	return func(m *machine, base value) value {
 		switch base.kind {
 		case undefined, null:
-			return m.cannotRead("match")
+			return m.cannotCall("match")
 		case str:
 			return boolValue(p.match(m, base.text()))
 		}

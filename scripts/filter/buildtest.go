@@ -222,7 +222,7 @@ func compileIn(x *expr) func(*machine) bool {
 	return func(m *machine) bool {
 		k, v := key(m), of(m)
 		if !v.container() {
-			m.typeError("Cannot use 'in' operator to search for a key in what is no object")
+			m.typeError("Value is not an object: " + m.shown(v))
 			return false
 		}
 		name := m.toString(k)

@@ -55,7 +55,9 @@ func (sh *shape) usable() bool {
 
 // shares are guesses of how many in 1000 events have a certain value at a path;
 // otherShare stands for every other path.
-var shares = map[string]int{"e.entity_id": 1, "e.domain": 30, "e.state": 100, "e.source": 50, "e.unit": 100, "e.type": 500}
+var shares = map[string]int{
+	"e.entity_id": 1, "e.domain": 30, "e.source": 50, "e.state": 100, "e.old.state": 100, "(e.old?.state)": 100, "e.unit": 100, "e.type": 500,
+}
 
 const (
 	otherShare  = 5

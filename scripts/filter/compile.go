@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"carillon/runtime"
 )
 
 // DefaultMaxCost is the cost that a program may have if Options don't say. It
@@ -110,13 +112,15 @@ func paramsValue(params map[string]any) (value, *Error) {
 func (p *Program) conjunctsOf(body *expr) []conjunct {
 	var found []conjunct
 	var lets []*expr
+	known := guards{}
 	add := func(x *expr) {
 		x = within(lets, x)
-		c := conjunct{key: p.keyOf(x), throws: x.throws, test: compileTest(x)}
+		c := conjunct{key: p.keyOf(x), throws: known.throws(x), test: compileTest(x)}
 		if sh := shapeOf(x); sh.kind != noShape {
 			c.shape = &sh
 		}
 		found = append(found, c)
+		known.learn(x)
 	}
 	check := func(x *expr) { // that x can be computed is a condition of its own
 		if x.throws {
@@ -185,7 +189,7 @@ func (x *expr) uses(slot int) bool {
 // Outcome is what a program says of an event.
 type Outcome struct {
 	Match bool   // the subscriber gets the event
-	Data  []byte // what it gets instead of the event's data: JSON, as JSON.stringify writes it; nil for the event as it is
+	Data  []byte // what it gets instead of the event's data: JSON, as JSON.stringify writes it, of at most runtime.MaxEventData bytes; nil for the event as it is
 	Err   string // what was thrown, as String(error) says it; then there is no match
 }
 
@@ -207,7 +211,10 @@ func (p *Program) Eval(e *Event) Outcome {
 	}
 	if m.fault == nil && v.kind == object && m.spend(m.size(v)) {
 		data, _ := appendJSON(nil, v)
-		return Outcome{Match: true, Data: data}
+		if len(data) <= runtime.MaxEventData {
+			return Outcome{Match: true, Data: data}
+		}
+		m.throw("RangeError", fmt.Sprintf("the projection has %d bytes, and an event's data at most %d", len(data), runtime.MaxEventData))
 	}
 	if m.fault != nil {
 		return Outcome{Err: m.fault.String()}

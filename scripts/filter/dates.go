@@ -31,9 +31,15 @@ func (m *machine) dateOf(v value) value {
 	return numberValue(t)
 }
 
+// shortened is the start of s, for a message.
 func shortened(s string) string {
-	if len(s) > 40 {
-		return strings.ToValidUTF8(s[:40], "") + "…"
+	const most = 40
+	for i, n := 0, 0; i < len(s); n++ {
+		if n == most {
+			return s[:i] + "…"
+		}
+		_, size := decode(s[i:])
+		i += size
 	}
 	return s
 }

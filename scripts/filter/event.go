@@ -98,10 +98,15 @@ func (e *Event) Reset(ev *runtime.Event) {
 
 // field returns a property of the event, undefined if it has none.
 func (e *Event) field(f eventField) value {
-	if e.have&(1<<f) == 0 {
-		e.vals[f] = e.decode(f)
-		e.have |= 1 << f
+	if e.have&(1<<(f&31)) != 0 {
+		return e.vals[f]
 	}
+	return e.load(f)
+}
+
+func (e *Event) load(f eventField) value {
+	e.vals[f] = e.decode(f)
+	e.have |= 1 << f
 	return e.vals[f]
 }
 

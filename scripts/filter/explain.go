@@ -16,9 +16,12 @@ const (
 	maxParts   = 8
 )
 
-// maxLooks bounds how many sub-expressions one Explain evaluates: the deeper
-// ones of what would take more are not looked into.
-const maxLooks = 256
+// Bounds of one Explain: how many sub-expressions it evaluates, and the work
+// that they take together. What would take more is not looked into.
+const (
+	maxLooks    = 256
+	maxLookWork = 8 * maxWork
+)
 
 // An Explanation is what a program says of an event, and why.
 type Explanation struct {
@@ -59,12 +62,12 @@ func Explain(p *Program, ev *runtime.Event) Explanation {
 	if o.Match && o.Err == "" {
 		return x
 	}
-	body, _, err := p.read()
+	body, slots, err := p.read()
 	if err != nil {
 		return x
 	}
-	l := &looker{source: p.source, lines: lineStarts(p.source), left: maxLooks}
-	l.machine.begin(&e, p.slots)
+	l := &looker{source: p.source, lines: lineStarts(p.source), left: maxLooks, work: maxLookWork}
+	l.machine.begin(&e, slots)
 	switch _, ok := l.look(body); {
 	case o.Err == "":
 		l.blameFalse(body)
@@ -74,29 +77,37 @@ func Explain(p *Program, ev *runtime.Event) Explanation {
 	default:
 		l.blameThrow(body)
 	}
+	for i := range l.reasons {
+		if r := &l.reasons[i]; o.Err != "" && r.Value == "" && r.Throws == "" {
+			r.Throws = x.Error // there was no work left to see it
+		}
+	}
 	x.Why = l.reasons
 	return x
 }
 
-// A looker finds what made a program false. It runs on one machine, whose work
-// bounds all of it.
+// A looker finds what made a program false.
 type looker struct {
 	source  string
 	lines   []int // where each begins in source
 	machine machine
 	left    int // of maxLooks
+	work    int // of maxLookWork
 	reasons []Reason
 }
 
 // look evaluates n where it stands: with the locals around it. It is not ok if
 // n threw, or nothing is left to look with.
 func (l *looker) look(n *expr) (v value, ok bool) {
-	l.machine.fault = nil
-	if l.left--; l.left < 0 {
+	m := &l.machine
+	m.fault, m.work = nil, maxWork
+	if l.left--; l.left < 0 || l.work < 0 {
+		l.left = -1
 		return value{}, false
 	}
-	v = compileValue(n)(&l.machine)
-	return v, l.machine.fault == nil
+	v = compileValue(n)(m)
+	l.work -= maxWork - m.work
+	return v, m.fault == nil
 }
 
 // blameFalse gives the reasons for n, whose value is not true.
@@ -165,7 +176,7 @@ func (l *looker) result(n *expr) *expr {
 // blameThrow finds the innermost part of n that throws where n does.
 func (l *looker) blameThrow(n *expr) {
 	for _, kid := range l.met(n) {
-		if _, ok := l.look(kid); !ok && l.left > 0 {
+		if _, ok := l.look(kid); !ok && l.left >= 0 {
 			l.blameThrow(kid)
 			return
 		}
@@ -200,7 +211,19 @@ func (l *looker) met(n *expr) []*expr {
 	case opLoop: // what it calls back has locals of its own
 		return n.kids[:1]
 	}
-	return n.kids
+	return standing(nil, n.kids)
+}
+
+// standing appends kids, with what is in it for one that is no value by itself.
+func standing(to, kids []*expr) []*expr {
+	for _, kid := range kids {
+		if kid.op == opSpread || kid.op == opProp {
+			to = standing(to, kid.kids)
+		} else {
+			to = append(to, kid)
+		}
+	}
+	return to
 }
 
 // add gives n as a reason.
@@ -229,6 +252,10 @@ func (l *looker) parts(n *expr, r *Reason) {
 		switch kid.op {
 		case opField, opGet, opIndex, opChain, opLocal:
 			l.part(kid, r)
+		case opConst:
+			if text := l.text(kid); text != shown(kid.constant, maxValue) && isName(text) {
+				l.part(kid, r)
+			}
 		default:
 			l.parts(kid, r)
 		}
@@ -236,6 +263,11 @@ func (l *looker) parts(n *expr, r *Reason) {
 			return
 		}
 	}
+}
+
+// isName reports whether a constant is not written as one: params.limit.
+func isName(text string) bool {
+	return text != "" && (text[0] == '_' || text[0] == '$' || text[0]|0x20-'a' < 26)
 }
 
 func (l *looker) part(n *expr, r *Reason) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"carillon/runtime"
 )
@@ -64,6 +65,10 @@ func TestExplain(t *testing.T) {
 	for _, test := range []struct{ predicate, text string }{
 		{`e => e.type === 'pressed' && e.attributes.brightness > 100`, `1:30 e.attributes.brightness throws `},
 		{`e => { const b = e.seq; return e.data.n > 0 ? b > 1 && e.attributes.brightness > b : e.old.state }`, `1:56 e.attributes.brightness throws `},
+		{`e => ({a: e.seq, ...e.data, b: [...e.data.none.x]})`, `1:36 e.data.none.x throws `},
+		{`e => Math.max(...e.data.none.x) > 1`, `1:18 e.data.none.x throws `},
+		{`e => [e.seq]`, `1:6 [e.seq] is [2] throws `},
+		{`e => e.seq && (e.data.n ? e.data.n && [e.seq] : 7)`, `1:39 [e.seq] is [2] throws `},
 		{`e => e.old?.state || [1].some(x => e.data.none.x)`, `1:22 [1].some(x => e.data.none.x) throws `},
 	} {
 		got := Explain(must(t, test.predicate), press)
@@ -84,9 +89,14 @@ func TestExplanationsAreBounded(t *testing.T) {
 		`e => e.data['` + strings.Repeat("x", 10_000) + `']`,
 		`e => ({all: e.data, again: e.data})`,
 		`e => e.data.none[e.data.t]`,
+		`e => ` + strings.Repeat(`e.data.l.some(x => e.data.l.some(y => x === y && e.data.t === 7)) || `, 6) + `false`,
 		`e => ` + strings.Repeat(`(e.data.x ? 1 : `, 100) + `0` + strings.Repeat(`)`, 100),
 	} {
-		x := Explain(must(t, predicate), ev)
+		p, start := must(t, predicate), time.Now()
+		x := Explain(p, ev)
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("%.60s: explaining took %v", predicate, took)
+		}
 		text, err := json.Marshal(x)
 		if err != nil || len(text) > 40<<10 {
 			t.Errorf("%.60s: got %d bytes (%v), want at most 40 KiB", predicate, len(text), err)

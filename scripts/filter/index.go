@@ -21,8 +21,9 @@ type branch struct {
 // A pathIndex holds entries by what they want a path of the event to be. Each
 // has a conjunct that is true of no other value; what stands before that
 // doesn't throw. So for a value, only those that it leads to can be true. The
-// others are false, unless they throw: on a path that can't be read all of them
-// do, and on what is no string those that call its startsWith.
+// others are false, unless they throw: on a path that can't be read those do
+// that don't make sure of it before, and on what is no string those that call
+// its startsWith.
 type pathIndex struct {
 	path     string // canonical text
 	read     func(*machine) value
@@ -31,7 +32,8 @@ type pathIndex struct {
 	numbers  map[float64]*branch
 	others   [4]*branch    // by plainPlace
 	prefixes []prefixIndex // by length
-	callers  []*Entry      // by prefix, and throw on what is no string
+	throwers []*Entry      // by anything but a prefix, and may throw
+	callers  []*Entry      // by a prefix, and may throw
 	above    []bound       // by limit
 	below    []bound       // by limit
 }
@@ -98,6 +100,10 @@ func (b *branch) pathOf(sh *shape) *pathIndex {
 
 func (x *pathIndex) add(e *Entry, c *conjunct, level int) {
 	x.held++
+	if c.throws {
+		list := x.mayThrow(c)
+		*list = append(*list, e)
+	}
 	switch sh := c.shape; sh.kind {
 	case byValue:
 		for _, v := range sh.values {
@@ -106,9 +112,6 @@ func (x *pathIndex) add(e *Entry, c *conjunct, level int) {
 	case byPrefix:
 		by := x.prefixesOf(len(sh.prefix)).by
 		by[sh.prefix] = grown(by[sh.prefix], e, level)
-		if c.throws {
-			x.callers = append(x.callers, e)
-		}
 	case byAbove:
 		x.above = insertBound(x.above, bound{sh.limit, e})
 	case byBelow:
@@ -118,6 +121,10 @@ func (x *pathIndex) add(e *Entry, c *conjunct, level int) {
 
 func (x *pathIndex) remove(e *Entry, c *conjunct, level int) {
 	x.held--
+	if c.throws {
+		list := x.mayThrow(c)
+		*list = without(*list, e)
+	}
 	switch sh := c.shape; sh.kind {
 	case byValue:
 		for _, v := range sh.values {
@@ -127,12 +134,19 @@ func (x *pathIndex) remove(e *Entry, c *conjunct, level int) {
 		by := x.prefixesOf(len(sh.prefix)).by
 		put(by, sh.prefix, shrunk(by[sh.prefix], e, level))
 		x.prefixes = slices.DeleteFunc(x.prefixes, func(p prefixIndex) bool { return len(p.by) == 0 })
-		x.callers = without(x.callers, e)
 	case byAbove:
 		x.above = deleteBound(x.above, bound{sh.limit, e})
 	case byBelow:
 		x.below = deleteBound(x.below, bound{sh.limit, e})
 	}
+}
+
+// mayThrow returns the list of those that may throw like c.
+func (x *pathIndex) mayThrow(c *conjunct) *[]*Entry {
+	if c.shape.kind == byPrefix {
+		return &x.callers
+	}
+	return &x.throwers
 }
 
 func grown(b *branch, e *Entry, level int) *branch {

@@ -7,14 +7,14 @@ func (s *Set) look(b *branch) {
 	if b == nil {
 		return
 	}
-	for _, e := range b.entries {
-		s.judge(e)
-	}
+	s.judgeAll(b.entries)
+	m := &s.event.machine
 	for _, x := range b.paths {
-		s.event.machine.begin(&s.event, s.slots)
-		v := x.read(&s.event.machine)
-		if s.event.machine.fault != nil {
-			s.judgeAll(x) // reading it is what they throw at
+		m.begin(&s.event, s.slots)
+		v := x.read(m)
+		if m.fault != nil {
+			s.judgeAll(x.throwers)
+			s.judgeAll(x.callers)
 			continue
 		}
 		s.lookAt(x, v)
@@ -40,9 +40,7 @@ func (s *Set) lookAt(x *pathIndex, v value) {
 		s.look(x.others[plainPlace(v)])
 	}
 	if v.kind != str {
-		for _, e := range x.callers {
-			s.judge(e)
-		}
+		s.judgeAll(x.callers)
 	}
 	if len(x.above)+len(x.below) > 0 {
 		s.lookAround(x, v)
@@ -68,40 +66,5 @@ func (s *Set) lookAround(x *pathIndex, v value) {
 	}
 	for i := len(x.below) - 1; i >= 0 && x.below[i].limit >= least; i-- {
 		s.judge(x.below[i].entry)
-	}
-}
-
-// judgeAll judges all entries under x.
-func (s *Set) judgeAll(x *pathIndex) {
-	for _, b := range x.strings {
-		s.judgeBranch(b)
-	}
-	for _, b := range x.numbers {
-		s.judgeBranch(b)
-	}
-	for _, b := range x.others {
-		s.judgeBranch(b)
-	}
-	for i := range x.prefixes {
-		for _, b := range x.prefixes[i].by {
-			s.judgeBranch(b)
-		}
-	}
-	for _, bounds := range [...][]bound{x.above, x.below} {
-		for i := range bounds {
-			s.judge(bounds[i].entry)
-		}
-	}
-}
-
-func (s *Set) judgeBranch(b *branch) {
-	if b == nil {
-		return
-	}
-	for _, e := range b.entries {
-		s.judge(e)
-	}
-	for _, x := range b.paths {
-		s.judgeAll(x)
 	}
 }

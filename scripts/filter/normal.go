@@ -106,6 +106,8 @@ func decideLogic(x *expr) *expr {
 func decideCond(x *expr) *expr {
 	test, yes, no := truth(x.kids[0]), decision(x.kids[1]), decision(x.kids[2])
 	switch {
+	case no.never() && yes.always():
+		return primitiveTruth(test)
 	case no.never():
 		return chain("&&", x.at, test, yes)
 	case yes.never():

@@ -71,6 +71,14 @@ func (n *node) find(name string) int {
 }
 
 func (n *node) get(name string) value {
+	if n.index == nil {
+		for i := range n.fields {
+			if f := &n.fields[i]; f.key == name {
+				return f.value
+			}
+		}
+		return value{}
+	}
 	if i := n.find(name); i >= 0 {
 		return n.fields[i].value
 	}

@@ -87,7 +87,7 @@ func hasOwnFunction(m *machine, args []value) value {
 func fromEntriesFunction(m *machine, args []value) value {
 	v := argument(args, 0)
 	if v.nullish() {
-		return m.typeError(toObjectMessage)
+		return m.typeError("Value is not object coercible")
 	}
 	var b builder
 	for _, entry := range m.iterate(v).node().items {
@@ -95,7 +95,7 @@ func fromEntriesFunction(m *machine, args []value) value {
 			break
 		}
 		if !entry.container() {
-			return m.typeError("Entry is not an object: " + m.toString(entry))
+			return m.typeError("Value is not an object: " + m.shown(entry))
 		}
 		key := entry.get("0")
 		b.set(m.toString(key), entry.get("1"))

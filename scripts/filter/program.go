@@ -20,7 +20,7 @@ type Program struct {
 // value of the last one is what it returns.
 type conjunct struct {
 	key    string              // canonical text: equal for the same condition in another program
-	throws bool                // it may throw
+	throws bool                // it may throw where those before it are true
 	test   func(*machine) bool // whether it is true; see machine.fault for what it throws
 	shape  *shape              // nil for none
 }
@@ -32,7 +32,6 @@ type shape struct {
 	kind   shapeKind
 	path   string               // canonical text of the path
 	read   func(*machine) value // its value, if it doesn't throw
-	throws bool                 // reading it may throw: e.attributes.x
 	values []value              // byValue: it is true of these only; strings, numbers (neither NaN nor -0), booleans, null, undefined
 	prefix string               // byPrefix: it is true of strings that begin so only; not empty
 	limit  float64              // byAbove, byBelow; not NaN

@@ -58,6 +58,9 @@ func (r *reader) get(n ast.Node, base *expr, name string, optional bool) *expr {
 		x.infer(r.slots)
 		return x
 	}
+	if base.op == opConst && base.constant.kind == object { // params
+		return r.constant(n, base.constant.get(name))
+	}
 	x := r.node(opGet, n, base)
 	x.name, x.optional = name, optional
 	x.infer(r.slots)
@@ -163,6 +166,9 @@ func (r *reader) callGlobal(s *scope, n *ast.CallExpression, name string) *expr 
 			r.fail(n, name, name+" is not in the subset: "+f)
 		}
 		r.refuse(n, name)
+	}
+	if name == "JSON.stringify" && len(n.ArgumentList) != 1 {
+		r.fail(n, name, "JSON.stringify takes one argument here")
 	}
 	return r.named(opCall, name, n, r.elements(s, n, n.ArgumentList)...)
 }

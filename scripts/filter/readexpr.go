@@ -197,7 +197,9 @@ func (r *reader) sequence(s *scope, n *ast.SequenceExpression) *expr {
 	last := len(n.Sequence) - 1
 	x := r.expression(s, n.Sequence[last])
 	for i := last - 1; i >= 0; i-- {
-		x = r.node(opThen, n, r.expression(s, n.Sequence[i]), x)
+		if first := r.expression(s, n.Sequence[i]); first.throws {
+			x = r.node(opThen, n, first, x)
+		}
 	}
 	return x
 }

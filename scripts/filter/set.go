@@ -110,6 +110,9 @@ func (s *Set) addConditions(e *Entry) {
 func (s *Set) Remove(e *Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e.users == 0 {
+		return // more often than it was added
+	}
 	if e.users--; e.users > 0 {
 		return
 	}
@@ -150,6 +153,12 @@ func (s *Set) decide(ev *runtime.Event) {
 	s.event.Reset(ev)
 	s.stamp++
 	s.look(&s.index)
+}
+
+func (s *Set) judgeAll(entries []*Entry) {
+	for _, e := range entries {
+		s.judge(e)
+	}
 }
 
 // judge decides about e, unless it did for this event.

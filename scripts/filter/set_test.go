@@ -36,6 +36,38 @@ func decided(t testing.TB, s *Set, ev *runtime.Event) map[string]Outcome {
 // A chance makes random predicates and events that have to do with each other.
 type chance struct{ *rand.Rand }
 
+// TestSetBoundsWorkAsEvalDoes has programs that take about as much as they may:
+// what each condition takes counts, whoever else has it.
+func TestSetBoundsWorkAsEvalDoes(t *testing.T) {
+	ev := fired(1, "x", "", `{"l":[`+strings.Repeat(`1,`, 250)+`2]}`)
+	const heavy = `e.data.l.some(x => e.data.l.some(y => y > %d + x))`
+	s := NewSet()
+	var e Event
+	var programs []*Program
+	throws := 0
+	for n := 1; n <= 6; n++ {
+		var parts []string
+		for i := range n {
+			parts = append(parts, fmt.Sprintf("!"+heavy, i+5))
+		}
+		p := must(t, "e => "+strings.Join(parts, " && "))
+		programs = append(programs, p)
+		s.Add(p)
+	}
+	got := decided(t, s, ev)
+	for _, p := range programs {
+		e.Reset(ev)
+		want := p.Eval(&e)
+		if o := got[p.Key()]; o.Match != want.Match || o.Err != want.Err {
+			t.Errorf("%s: got %+v, want %+v", p.Key(), o, want)
+		}
+		throws += count(want.Err != "")
+	}
+	if throws == 0 || throws == len(programs) {
+		t.Errorf("%d of %d programs take too long, want some", throws, len(programs))
+	}
+}
+
 // newChance tells the seed when the test fails.
 func newChance(t *testing.T) chance {
 	seed := rand.Uint64()
@@ -52,12 +84,20 @@ func (c chance) of(from ...string) string { return from[c.IntN(len(from))] }
 var (
 	someDomains = []string{"light", "sensor", "switch"}
 	someValues  = []string{`"on"`, `"off"`, `3`, `20`, `-0`, `0`, `true`, `false`, `null`, `"20"`, `"😀x"`, `""`}
-	somePaths   = []string{"e.state", "e.attributes.a", "e.attributes?.a", "e.old?.state", "e.data.v", "e.data.o.p", "e.data.o?.p", "e.unit", "e.number", "e.old.attributes.a"}
+	somePaths   = []string{"e.state", "e.attributes.a", "e.attributes?.a", "e.old?.state", "e.data.v", "e.data.o.p", "e.data.o?.p", "e.unit", "e.number", "e.old.attributes.a", "e.entity_id", "e.old.state"}
 )
 
 func (c chance) conjunct() string {
 	path, v := c.of(somePaths...), c.of(someValues...)
-	switch c.IntN(14) {
+	switch c.IntN(18) {
+	case 14:
+		return c.of("e.old", "e.attributes", "e.data.o") + c.of("", " !== undefined", " != null", " !== null")
+	case 15:
+		return "e.old?.state " + c.of("!==", "===", "!=", "==") + " " + c.of("undefined", "null", v)
+	case 16:
+		return c.of("e.attributes.a.b", "e.data.o?.p.q", "e.old.attributes.a.length") + " === " + v
+	case 17:
+		return "typeof " + path + " === " + c.of("'string'", "'object'", "'undefined'")
 	case 0:
 		return path + " === " + v
 	case 1:
@@ -193,6 +233,11 @@ func TestEqualProgramsAreOneEntry(t *testing.T) {
 	s.Remove(c)
 	s.Remove(b)
 	checkEmpty(t, s)
+	again := s.Add(a.Program)
+	s.Remove(a)
+	if s.Len() != 1 || again.users != 1 {
+		t.Errorf("a removal too many: got %d entries, want 1", s.Len())
+	}
 }
 
 // TestConditionsInCommonAreEvaluatedOnce counts evaluations of a conjunct that
@@ -245,6 +290,9 @@ func TestIndexKeepsAway(t *testing.T) {
 		{`e => e.attributes.n === %d`, 1, 300, `e.attributes.n in [1]`},
 		{`e => e.attributes?.n === %d`, 1, 0, `e.attributes?.n in [1]`},
 		{`e => ['sensor.s%d', 'sensor.x'].includes(e.entity_id)`, 1, 0, `e.entity_id in ["sensor.s1", "sensor.x"]`},
+		{`e => e.old && e.old.state !== e.state && e.old.state === '%d'`, 1, 0, `e.old.state in ["1"]`},
+		{`e => e.old?.state === '1' && e.old.attributes.x !== 3 && e.data.n === %d`, 0, 1, `e.data.n in [1]`},
+		{`e => e.attributes !== undefined && e.attributes.n === %d`, 1, 0, `e.attributes.n in [1]`},
 		{`e => e.state !== '%d'`, 300, 300, ``},
 		{`e => e.attributes.x + 1 > 3 && e.entity_id === 'sensor.s%d'`, 300, 300, ``},
 	} {

@@ -20,17 +20,10 @@ func shapeOf(x *expr) shape {
 // pathShape is the start of a shape about x; ok is false if x is no path into
 // the event.
 func pathShape(x *expr) (s shape, ok bool) {
-	base := x
-	if base.op == opChain {
-		base = base.kids[0]
-	}
-	for base.op == opGet {
-		base = base.kids[0]
-	}
-	if base.op != opField {
+	if !x.isPath() {
 		return shape{}, false
 	}
-	return shape{path: canonical(x), read: compileValue(x), throws: x.throws}, true
+	return shape{path: canonical(x), read: compileValue(x)}, true
 }
 
 func equalShape(x *expr) shape {

@@ -13,10 +13,12 @@ import (
 // MaxSource is the longest predicate that Compile takes, in bytes.
 const MaxSource = 16 << 10
 
-// Bounds of what is handed to the parser, which recurses, and reads the
-// parameters of an arrow function twice: nested ones double its work.
+// Bounds of what is handed to the parser, which recurses, compares each label
+// with all before it, and reads the parameters of an arrow function twice: nested
+// ones double its work.
 const (
 	maxBrackets = 1200    // opening brackets, each of which may nest
+	maxColons   = 600     // colons, each of which may end a label
 	maxReading  = 4 << 20 // bytes that may be read, all repetitions counted
 )
 
@@ -74,6 +76,9 @@ func readable(source string) *Error {
 	}
 	if n := strings.Count(source, "(") + strings.Count(source, "[") + strings.Count(source, "{"); n > maxBrackets {
 		return &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the filter has %d opening brackets, and at most %d are allowed", n, maxBrackets)}
+	}
+	if n := strings.Count(source, ":"); n > maxColons {
+		return &Error{Line: 1, Column: 1, Message: fmt.Sprintf("the filter has %d colons, and at most %d are allowed", n, maxColons)}
 	}
 	arrows := strings.Count(source, "=>")
 	if arrows > 20 || len(source)<<arrows > maxReading {

@@ -8,17 +8,46 @@ import (
 	"runtime/metrics"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // A heap finds out which filter keeps more and more memory, before the process
-// dies of it. From a quarter of the room on, what each filter allocates is
-// counted; at half of it, the filters that allocated most are dropped one after
-// the other until one of them turns out to have held most of it.
+// dies of it. When a quarter of the room is in use beside what machines need as
+// a rule, what each filter allocates is counted; when half of it is, the filters
+// that allocated most are dropped one after the other until one of them turns
+// out to have held most of it.
 type heap struct {
-	room     uint64 // bytes that filters may take
-	watching bool   // what each filter allocates is counted
-	wary     bool   // watching goes on: the last search found nobody
+	room     uint64    // bytes that filters may take
+	watching bool      // what each filter allocates is counted
+	wary     bool      // watching goes on: the last search found nobody
+	pause    time.Time // no search before that
 	sample   [1]metrics.Sample
+}
+
+const (
+	// machineSize is what a filter's machine needs, in bytes: 15 KB at least,
+	// 70 KB if it uses much of the library.
+	machineSize = 64 << 10
+	// searchAgain is the time between a search that found nobody and the next.
+	searchAgain = 100 * time.Millisecond
+)
+
+// use returns how many quarters of the room are in use beside what so many
+// machines need, and how large a quarter is.
+func (h *heap) use(machines int) (quarters, quarter uint64) {
+	needed := min(uint64(machines)*machineSize, h.room/2)
+	quarter = max((h.room-needed)/4, 1)
+	return (max(h.live(), needed) - needed) / quarter, quarter
+}
+
+// full reports whether there is no room for another machine: machines may have
+// half of the room, what they do needs the rest.
+func (h *heap) full() bool {
+	if h.read("/memory/classes/heap/objects:bytes") <= h.room/2 {
+		return false
+	}
+	goruntime.GC()
+	return h.live() > h.room/2
 }
 
 func (h *heap) read(name string) uint64 {
@@ -40,9 +69,9 @@ const suspects = 3
 // checkHeap looks for a filter that keeps too much and drops it.
 func (s *server) checkHeap() {
 	h := &s.heap
-	live := h.live()
+	quarters, _ := h.use(len(s.programs))
 	switch {
-	case live < h.room/4:
+	case quarters == 0:
 		if h.watching && !h.wary {
 			h.watching = false
 			for _, p := range s.programs {
@@ -51,25 +80,25 @@ func (s *server) checkHeap() {
 		}
 	case !h.watching:
 		h.watching = true
-	case live >= h.room/2:
+	case quarters >= 2 && time.Now().After(h.pause):
 		goruntime.GC()
-		if live = h.live(); live >= h.room/2 {
-			s.findGreedy(live)
+		if quarters, quarter := h.use(len(s.programs)); quarters >= 2 {
+			s.findGreedy(quarter)
 		}
 	}
 }
 
-// findGreedy drops the filter that holds most of the heap, of which live bytes
-// are in use. If none does, all are loaded anew, and with that lose what they
-// hold.
-func (s *server) findGreedy(live uint64) {
+// findGreedy drops the filter that holds more than much, in bytes. If none does,
+// all are opened anew when next asked, and with that lose what they hold.
+func (s *server) findGreedy(much uint64) {
+	live := s.heap.live()
 	all := slices.SortedFunc(maps.Values(s.programs), func(a, b *program) int { return cmp.Compare(b.allocated, a.allocated) })
 	for _, p := range all[:min(suspects, len(all))] {
 		p.empty()
 		goruntime.GC()
 		after := s.heap.live()
-		if held := live - min(after, live); held > s.heap.room/4 {
-			p.broken = "the filter kept " + strconv.FormatUint(held>>20, 10) + " MiB from event to event"
+		if held := live - min(after, live); held > much {
+			p.broken = "kept " + strconv.FormatUint(held>>20, 10) + " MiB from event to event"
 			s.tellGreedy(p)
 			return
 		}
@@ -78,8 +107,7 @@ func (s *server) findGreedy(live uint64) {
 	for _, p := range all {
 		p.empty()
 	}
-	s.heap.wary = true
-	goruntime.GC()
+	s.heap.wary, s.heap.pause = true, time.Now().Add(searchAgain)
 }
 
 func (s *server) tellGreedy(p *program) {

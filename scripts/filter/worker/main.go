@@ -23,7 +23,7 @@ const maxStack = 16 << 20
 // status. It changes the limits of the process that it is called in: nothing
 // else can run there.
 func Main(in io.Reader, out io.Writer) int {
-	goruntime.GOMAXPROCS(2) // one for the filter, one for the collector and the reader
+	goruntime.GOMAXPROCS(processors)
 	debug.SetTraceback("none")
 	debug.SetMaxStack(maxStack)
 	debug.SetGCPercent(gcPercent)

@@ -32,6 +32,9 @@ const (
 	idleAfter = time.Minute
 )
 
+// ErrQuarantined tells that a filter may not be compiled for some time.
+var ErrQuarantined = errors.New("loading a filter")
+
 // ErrClosed is what a closed Pool answers.
 var ErrClosed = errors.New("the filters' workers are closed")
 
@@ -46,7 +49,7 @@ type Options struct {
 	Memory int64
 	// Deadline is how long a filter may take, of processor time where that can
 	// be measured, to be loaded or for one event. For many events in a row it
-	// may take an average of a hundredth of that beyond. Default
+	// may take an average of a fiftieth of that beyond. Default
 	// DefaultDeadline.
 	Deadline time.Duration
 	// Processes bounds how many workers run at a time. When more domains have
@@ -70,7 +73,8 @@ type Stats struct {
 type Pool struct {
 	// Static after construction.
 	o       Options
-	idle    time.Duration
+	idle    time.Duration // idleAfter
+	stuck   time.Duration // stuckAfter
 	now     func() time.Time
 	slots   chan struct{}   // one for each process that may run
 	spawn   chan spawning   // to the spawner
@@ -122,7 +126,7 @@ func NewPool(o Options) *Pool {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Pool{
-		o: o, idle: idleAfter, now: time.Now,
+		o: o, idle: idleAfter, stuck: stuckAfter, now: time.Now,
 		slots: make(chan struct{}, o.Processes), spawn: make(chan spawning),
 		lanes: map[string]*lane{}, filters: map[fingerprint]*Filter{}, quarantined: map[fingerprint]*quarantine{},
 	}
@@ -257,7 +261,7 @@ func (p *Pool) known(print fingerprint) (*Filter, error) {
 	defer p.mu.Unlock()
 	if q := p.quarantined[print]; q != nil {
 		if p.now().Before(q.until) {
-			return nil, &filter.Error{Line: 1, Column: 1, Message: q.message()}
+			return nil, fmt.Errorf("%w: %w", ErrQuarantined, &filter.Error{Line: 1, Column: 1, Message: q.message()})
 		}
 		delete(p.quarantined, print)
 	}

@@ -282,6 +282,12 @@ func (w *process) lastWords() string {
 	return fmt.Sprintf("ended its process (%v)%s", w.cmd.ProcessState, line)
 }
 
+// killed reports whether somebody else killed the process, once it has ended:
+// that is no filter's doing.
+func (w *process) killed() bool {
+	return strings.HasPrefix(w.cmd.ProcessState.String(), "signal: killed")
+}
+
 // An excerpt keeps the beginning of what is written to it.
 type excerpt struct {
 	mu sync.Mutex

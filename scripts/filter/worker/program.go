@@ -3,7 +3,9 @@ package worker
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -91,8 +93,8 @@ func (p *program) readParams() goja.Value {
 	params := p.vm.NewObject()
 	var given map[string]any
 	json.Unmarshal([]byte(p.params), &given)
-	for name, v := range given {
-		params.DefineDataProperty(name, p.vm.ToValue(v), goja.FLAG_FALSE, goja.FLAG_FALSE, goja.FLAG_TRUE)
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		params.Set(name, given[name])
 	}
 	if freeze, ok := goja.AssertFunction(p.vm.Get("Object").ToObject(p.vm).Get("freeze")); ok {
 		freeze(goja.Undefined(), params)

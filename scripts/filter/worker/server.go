@@ -65,7 +65,10 @@ func (s *server) send(b []byte) {
 func (s *server) load(m load) {
 	p := &program{load: m}
 	s.at.set(m.id, 0)
-	failed := p.open()
+	failed := &loaded{line: 1, column: 1, message: "there is no memory left for another filter"}
+	if !s.heap.full() {
+		failed = p.open()
+	}
 	s.at.clear()
 	if failed == nil {
 		failed = &loaded{}

@@ -17,6 +17,9 @@ const (
 	exported      = "exportDefault"
 )
 
+// spaces may stand around a filter.
+const spaces = " \t\r\n"
+
 // compile makes a program of a filter's source, which is an arrow function or
 // another function expression, or an expression over e and params, or a file
 // with `export default` before one of these. Global says that the function is
@@ -53,12 +56,12 @@ func parse(name, source string) (tree *ast.Program, text string, failed *loaded)
 		return tree, list
 	}
 	tree, problems := read(source)
-	if len(problems) == 0 && !isBlock(tree) {
+	if len(problems) == 0 && !isDeclaration(tree) {
 		return tree, source, nil
 	}
 	// What is no statement may be an expression: a function without a name, an
 	// object. Then nothing but that is between the brackets.
-	if tree, more := read("(" + source + "\n)"); len(more) == 0 && isWhole(tree, source) {
+	if tree, more := read("(" + strings.TrimRight(source, spaces+";") + "\n)"); len(more) == 0 && isWhole(tree, source) {
 		return tree, source, nil
 	}
 	if len(problems) == 0 {
@@ -94,12 +97,20 @@ func compileError(source string, err error) *loaded {
 	return &loaded{line: 1, column: 1, message: "syntax error: " + err.Error()}
 }
 
-func isBlock(tree *ast.Program) bool {
-	if len(tree.Body) != 1 {
-		return false
+// isDeclaration reports whether a tree is one function declaration or block,
+// which would be an expression if brackets were around it.
+func isDeclaration(tree *ast.Program) bool {
+	found := 0
+	for _, s := range tree.Body {
+		switch s.(type) {
+		case *ast.EmptyStatement:
+		case *ast.BlockStatement, *ast.FunctionDeclaration:
+			found++
+		default:
+			return false
+		}
 	}
-	_, block := tree.Body[0].(*ast.BlockStatement)
-	return block
+	return found == 1
 }
 
 // isWhole reports whether a tree, of the source in brackets, is one function or
@@ -115,7 +126,7 @@ func isWhole(tree *ast.Program, source string) bool {
 	switch statement.Expression.(type) {
 	case *ast.FunctionLiteral, *ast.ObjectLiteral:
 		from, to := int(statement.Expression.Idx0())-2, int(statement.Expression.Idx1())-2
-		return to <= len(source) && strings.TrimSpace(source[:from]) == "" && strings.Trim(source[to:], " \t\r\n;") == ""
+		return to <= len(source) && strings.Trim(source[:from], spaces) == "" && strings.Trim(source[to:], spaces+";") == ""
 	}
 	return false
 }

@@ -33,6 +33,10 @@ type sharedPage struct {
 
 const pageSize = 4096
 
+// processors is how many a worker may use at a time. One is enough where the
+// reader of the pipe needs none to wait: see polled.
+const processors = 1
+
 func newSharedPage() *sharedPage {
 	fd, err := unix.MemfdCreate("carillon-filter-worker", unix.MFD_CLOEXEC)
 	if err != nil {

@@ -15,6 +15,10 @@ func executable() (string, error) { return os.Executable() }
 // prepare does nothing here: the end of its input ends a worker.
 func prepare(*exec.Cmd) {}
 
+// processors is how many a worker may use at a time: one for the filter, one for
+// the reader of the pipe, which would have to wait for the other.
+const processors = 2
+
 // A sharedPage is not to be had here: the worker tells by frames which filter
 // runs.
 type sharedPage struct{}

@@ -158,11 +158,11 @@ func (v *view) optional(s string) item {
 // numeric is the number that a state is, undefined for what is blank or not
 // finite.
 func (v *view) numeric(state string) item {
-	f := v.vm.ToValue(state).ToFloat()
-	if f != f || math.IsInf(f, 0) || f == 0 && strings.TrimFunc(state, isSpace) == "" {
-		return item{value: goja.Undefined()}
+	text := strings.TrimFunc(state, isSpace) // goja trims what is ASCII only
+	if f := v.vm.ToValue(text).ToFloat(); text != "" && !math.IsNaN(f) && !math.IsInf(f, 0) {
+		return v.number(f)
 	}
-	return v.number(f)
+	return item{value: goja.Undefined()}
 }
 
 // isSpace reports whether r is WhiteSpace or LineTerminator of ECMA-262.

@@ -9,6 +9,8 @@ const (
 	// lostAfter one that uses it for nothing known.
 	stuckAfter = 5 * time.Second
 	lostAfter  = time.Second
+	// back is how many decisions give back a whole deadline.
+	back = 50
 )
 
 // A budget is what a filter may still take. A filter that runs when a watch
@@ -20,10 +22,10 @@ type budget struct {
 }
 
 // charge reports whether the filter has taken more than it may: deadline at
-// once, and a hundredth of that for each decision.
+// once, and a fiftieth of that for each decision.
 func (b *budget) charge(taken, deadline time.Duration) (over bool) {
-	back := min(b.decided, 100) // that makes a whole deadline
-	b.spent = max(b.spent-time.Duration(back)*deadline/100, 0) + taken
+	given := min(b.decided, back) // more than the whole deadline is not given back
+	b.spent = max(b.spent-time.Duration(given)*deadline/back, 0) + taken
 	b.decided = 0
 	return b.spent >= deadline
 }
@@ -35,9 +37,11 @@ type watch struct {
 	proc     *process
 	deadline time.Duration
 	ticker   *time.Ticker
-	place    uint64        // at the last look
-	used     time.Duration // processor time at the last look
 	looked   time.Time
+	used     time.Duration // processor time at the last look
+	place    uint64        // at the last look
+	since    time.Time     // the first look that found it
+	there    time.Duration // processor time since then
 	heard    time.Time     // when it last said something
 	lost     time.Duration // time for nothing known since then
 }
@@ -86,6 +90,9 @@ func (w *watch) next() (reply any, e *ended) {
 func (w *watch) died() *ended {
 	<-w.proc.ended
 	e := &ended{culprit: w.running(), reason: w.proc.lastWords()}
+	if w.proc.killed() {
+		e.culprit = nil
+	}
 	w.lane.bury()
 	return e
 }
@@ -94,6 +101,13 @@ func (w *watch) died() *ended {
 func (w *watch) running() *Filter {
 	id, _ := splitPlace(w.proc.place.Load())
 	return w.proc.loaded[id]
+}
+
+// hangs reports whether a filter has been at one event for longer than its
+// deadline by the clock, because others use the processors too. A good part of
+// that has to be its own doing.
+func (w *watch) hangs(now time.Time) bool {
+	return now.Sub(w.since) > w.deadline*3/2 && w.there > w.deadline/4
 }
 
 // look charges the filter that runs and kills the process if it is over its
@@ -106,21 +120,24 @@ func (w *watch) look() *ended {
 		taken = now.Sub(w.looked)
 	}
 	place := w.proc.place.Load()
-	if place != w.place {
+	if place == w.place {
+		w.there += taken
+	} else {
 		// Others may have run since the last look: a late one must not make
 		// the one that is found pay for all of them.
 		taken = min(taken, 2*w.deadline/looks)
+		w.place, w.since, w.there = place, now, 0
 	}
-	w.place, w.used, w.looked = place, used, now
+	w.used, w.looked = used, now
 	f := w.running()
 	switch {
-	case f != nil && f.budget.charge(taken, w.deadline):
+	case f != nil && (f.budget.charge(taken, w.deadline) || w.hangs(now)):
 		w.lane.bury()
 		return &ended{culprit: f, reason: "took longer than " + w.deadline.String()}
 	case f == nil:
 		w.lost += taken
 	}
-	if w.lost > lostAfter || now.Sub(w.heard) > stuckAfter {
+	if w.lost > lostAfter || now.Sub(w.heard) > w.lane.pool.stuck {
 		w.lane.bury()
 		return &ended{reason: "did not answer"}
 	}

@@ -16,8 +16,17 @@ import (
 
 // TestMain lets the test binary be the worker that the tests start.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "filter-worker" {
-		os.Exit(Main(os.Stdin, os.Stdout))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "filter-worker":
+			os.Exit(Main(os.Stdin, os.Stdout))
+		case "lie":
+			lie(os.Args[2])
+			return
+		case "hold-workers":
+			holdWorkers()
+			return
+		}
 	}
 	os.Exit(m.Run())
 }
@@ -32,7 +41,7 @@ func newTestPool(t testing.TB, o Options) *Pool {
 	o.Command = []string{self, "filter-worker"}
 	if raceEnabled { // the detector takes several times what the program does, of everything
 		o.Memory = max(o.Memory, 400<<20)
-		o.Deadline = max(o.Deadline, 500*time.Millisecond)
+		o.Deadline = max(o.Deadline, 250*time.Millisecond)
 	}
 	o.Log = slog.New(slog.NewTextHandler(testLog{t}, nil))
 	p := NewPool(o)
@@ -118,4 +127,9 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func asError(err error, target **filter.Error) bool { return errors.As(err, target) }
+func asRefusal(err error) (refused *filter.Error, ok bool) {
+	ok = errors.As(err, &refused)
+	return refused, ok
+}
+
+func lightsOf(events ...*runtime.Event) []*runtime.Event { return events }
