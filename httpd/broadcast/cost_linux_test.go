@@ -59,7 +59,13 @@ func idleMemory(t *testing.T, most float64, sel func(name string) Selection) {
 	}
 	m.hub.tick(2 * time.Hour)          // a beat
 	m.hub.Streams(func(StreamInfo) {}) // they are begun
-	got := float64(inUse()-before) / float64(n)
+	got := most + 1
+	for range 20 { // on a busy machine what was let go is still there for a while
+		if got = float64(inUse()-before) / float64(n); got <= most {
+			break
+		}
+		goruntime.Gosched()
+	}
 	t.Logf("%.0f bytes of heap and stacks per idle stream", got)
 	if got > most || got < 100 {
 		t.Errorf("got %.0f bytes of heap and stacks per idle stream, want 100 to %.0f", got, most)

@@ -100,3 +100,22 @@ func TestDrainIsBounded(t *testing.T) {
 		t.Errorf("got reason %v, want %v", got, Shutdown)
 	}
 }
+
+// A drain does not wait for its time when no stream is left.
+func TestDrainEndsWithTheLastStream(t *testing.T) {
+	w := newWorld(t, nil)
+	clients := []*client{w.open(Request{}), w.open(Request{})}
+	drained := make(chan error, 1)
+	go func() { drained <- w.hub.Drain(context.Background(), 10*patience) }()
+	for _, c := range clients {
+		c.conn.Close()
+	}
+	select {
+	case err := <-drained:
+		if err != nil {
+			t.Errorf("Drain: %v", err)
+		}
+	case <-time.After(patience):
+		t.Errorf("got no end after %v without streams", patience)
+	}
+}

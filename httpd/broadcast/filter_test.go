@@ -31,7 +31,7 @@ type testFilters struct {
 	broken  error                    // of Decide
 	unasked error                    // of Ask
 	during  func()                   // called by Ask, if it is there
-	holds   map[string]chan struct{} // by lane; Ask waits until it is closed
+	holds   map[string]chan struct{} // by lane; Ask waits until it is closed, and Decide for that of "past"
 	asked   map[string]int           // by lane: pairs that Ask was asked about
 	past    int                      // events that Decide was asked about
 }
@@ -144,11 +144,19 @@ func (t *testFilters) Ask(ctx context.Context, lane string, events []*Event, fil
 	return nil
 }
 
-func (t *testFilters) Decide(_ context.Context, f Filter, events []*Event, yield func(int, Decision)) error {
+func (t *testFilters) Decide(ctx context.Context, f Filter, events []*Event, yield func(int, Decision)) error {
 	t.mu.Lock()
 	broken := t.broken
 	t.past += len(events)
+	hold := t.holds["past"]
 	t.mu.Unlock()
+	if hold != nil && f.Lane() != "" {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	if broken != nil {
 		return broken
 	}

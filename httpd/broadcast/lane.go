@@ -33,6 +33,7 @@ type lane struct {
 	filters []Filter
 	sels    []*Selection // of the feeds
 	notes   []note
+	failing bool // the last time it was asked
 }
 
 // A note is a filter's decision on an event, by their places in what was asked.
@@ -150,9 +151,13 @@ func (l *lane) turn() laneState {
 			l.notes = append(l.notes, note{event, filter, d})
 		})
 		if err != nil {
-			l.h.cfg.Log.Warn("filters cannot be asked; trying again", "lane", l.name, "error", err)
+			if !l.failing {
+				l.h.cfg.Log.Warn("filters cannot be asked; trying again", "lane", l.name, "error", err)
+			}
+			l.failing = true
 			return laneFailed
 		}
+		l.failing = false
 	}
 	l.deliver()
 	clear(l.events)

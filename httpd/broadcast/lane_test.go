@@ -2,12 +2,28 @@ package broadcast
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"testing"
 
 	"carillon/internal/sse"
 )
+
+// decided waits until all lanes have decided about everything.
+func (w *world) decided() {
+	w.t.Helper()
+	until(w.t, "all to be decided", func() bool {
+		w.hub.mu.Lock()
+		defer w.hub.mu.Unlock()
+		for _, l := range w.hub.lanes {
+			if l.head.Load() < w.hub.head.Load() {
+				return false
+			}
+		}
+		return true
+	})
+}
 
 // A lane that takes long delays the streams of its own filters only. They are
 // told how far it is, and lack nothing in the end; a filter that comes later
@@ -132,10 +148,46 @@ func TestResumesShareDecisions(t *testing.T) {
 			c.expect(sels[0], 1+uint64(i)*100, total)
 		}
 	}
+	for i := 0; i < streams; i += 2 {
+		errors, want := uint64(0), uint64(total/9-(1+i*100)/9)
+		for _, data := range clients[i].named("filter_error") {
+			var told struct{ Errors uint64 }
+			if err := json.Unmarshal([]byte(data), &told); err != nil {
+				t.Fatal(err)
+			}
+			errors += told.Errors
+		}
+		if errors != want {
+			t.Errorf("stream %d: got %d errors told, want %d", i, errors, want)
+		}
+	}
 	filters.mu.Lock()
 	defer filters.mu.Unlock()
 	if want := total + total/2; filters.past > want*5/4 {
 		t.Errorf("got %d decisions about the past for %d streams, want hardly more than %d", filters.past, streams, want)
+	}
+}
+
+// A lane that takes long over the past keeps no other stream from it, and is not
+// asked about events that its streams don't want by their names.
+func TestLanesReadThePastByThemselves(t *testing.T) {
+	w, filters := filtered(t, func(c *Config) { c.TapeBytes, c.Readers = minTape, 1 })
+	w.publish(3000, mixed)
+	held := []Selection{{Filter: every(2).in("a")}, {Filter: every(3).in("a"), Types: []string{"never"}}}
+	release := filters.hold("past")
+	for i := range 3 {
+		w.open(Request{Selection: held[0], After: 1 + uint64(i), Resume: true})
+	}
+	other := w.open(Request{Selection: Selection{Filter: every(2).in("b"), Types: []string{"s*"}}, After: 1, Resume: true})
+	plain := w.open(Request{After: 1, Resume: true})
+	plain.readTo(3000)
+	release()
+	other.readTo(3000)
+	w.open(Request{Selection: Selection{Filter: every(2).in("c"), Types: []string{"never"}}})
+	w.publish(10, mixed)
+	w.decided()
+	if filters.asking("c") || !filters.asking("a") {
+		t.Errorf("got lane c asked: %v, a: %v; want only the one that wants the events", filters.asking("c"), filters.asking("a"))
 	}
 }
 
@@ -161,6 +213,7 @@ func TestCloseWaitsForLanes(t *testing.T) {
 		sel, never := Selection{Filter: every(2).in("a")}, Selection{Filter: every(1000).in("a")}
 		c := w.open(Request{Selection: sel})
 		changing := w.open(Request{Selection: never, ID: "changing"})
+		silent := w.open(Request{Selection: never})
 		release := filters.hold("a")
 		w.publish(9, mixed)
 		cut := func(Selection) ([]byte, uint64) { return sse.AppendEvent(nil, "", "changed", nil), 9 }
@@ -184,6 +237,7 @@ func TestCloseWaitsForLanes(t *testing.T) {
 		release()
 		c.read(func() bool { return false })
 		c.expect(sel, 0, 20)
+		silent.read(func() bool { return false })
 		if err := <-closed; err != nil {
 			t.Errorf("Close: %v", err)
 		}

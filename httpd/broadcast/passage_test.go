@@ -125,3 +125,41 @@ func TestShelfKeepsWhatIsAskedFor(t *testing.T) {
 		t.Errorf("got room %d to %d, want 10 to 20", from, to)
 	}
 }
+
+// What streams share of a passage counts on the shelf, and goes with it.
+func TestShelfCountsExtracts(t *testing.T) {
+	ch := &channel{}
+	s := shelf{most: 8 * frameExtra, passages: make(map[*channel][]*passage)}
+	old, used := &passage{after: 0, end: 10}, &passage{after: 10, end: 20}
+	s.add(ch, old, 0)
+	s.add(ch, used, 0)
+	s.grow(used, 4*frameExtra)
+	if got, want := s.bytes, 6*frameExtra; got != want || len(s.passages[ch]) != 2 {
+		t.Errorf("got %d bytes in %d passages, want %d in 2", got, len(s.passages[ch]), want)
+	}
+	s.grow(used, 3*frameExtra)
+	if got, want := s.bytes, 8*frameExtra; got != want || len(s.passages[ch]) != 1 || s.passages[ch][0] != used {
+		t.Errorf("got %d bytes in %v, want %d in the one that grew", got, s.passages[ch], want)
+	}
+	s.grow(old, frameExtra)
+	s.forget(passageKept)
+	if s.bytes != 0 {
+		t.Errorf("got %d bytes on an empty shelf", s.bytes)
+	}
+}
+
+// A job that ends inside an extract leaves the rest of it as it is, and counts
+// only the errors of its own part.
+func TestJobTakesPartOfAnExtract(t *testing.T) {
+	x := &extract{data: []byte("aabbcc"), marks: []frameMark{{2, 2}, {4, 4}, {6, 6}}, failures: []thrown{{1, "x"}, {3, "y"}, {5, "z"}}}
+	f := &feed{ch: &channel{epoch: testEpoch}, sel: Selection{Filter: throwing(2)}}
+	j := &job{feed: f, pos: 1, told: 1}
+	j.takeExtract(x, 5)
+	j.data = append(j.data, "XX"...)
+	if string(j.data) != "aabbXX" || string(x.data) != "aabbcc" || j.pos != 5 || j.told != 4 || j.events != 2 {
+		t.Errorf("got %q of %q, position %d, told %d, %d events", j.data, x.data, j.pos, j.told, j.events)
+	}
+	if got := j.failure; got.Seq != 3 || got.Errors != 2 || got.Message != "y" {
+		t.Errorf("got the failure %+v, want two from 3 on", got)
+	}
+}

@@ -237,3 +237,16 @@ func TestConflationsShareButTheGap(t *testing.T) {
 		}
 	}
 }
+
+// A stream that stands still inside the last frame of what it was given doesn't
+// hold the rest of that.
+func TestTrimLetsThePassageGo(t *testing.T) {
+	passage := []byte("id: e-1\ndata: one\n\nid: e-2\ndata: two\n\n")
+	s := &Stream{state: blocked | chunked, stuck: 1, own: passage[len(passage)-5:]}
+	h := &Hub{}
+	h.trim(s, 1+trimAfter)
+	clear(passage)
+	if got, want := string(s.own), "two\n\n"[:5]; got != want {
+		t.Errorf("got the rest %q, want %q, apart from the passage", got, want)
+	}
+}

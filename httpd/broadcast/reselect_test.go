@@ -162,3 +162,20 @@ func TestAttachWantsOwnID(t *testing.T) {
 		t.Errorf("got %v, want the connection still to be the caller's", err)
 	}
 }
+
+// A change is made as soon as its sequence is published, also if the stream
+// wants none of the events up to there.
+func TestReselectWaitsForNoEvent(t *testing.T) {
+	bothPumps(t, func(t *testing.T, p bool) {
+		w := newWorld(t, portable(p))
+		c := w.open(Request{ID: "a", Selection: Selection{Types: []string{"never"}}})
+		late := w.store(5, mixed)
+		cut := func(Selection) ([]byte, uint64) { return sse.AppendEvent(nil, "", "changed", nil), 5 }
+		if err := w.hub.Reselect("a", Selection{}, cut); err != nil {
+			t.Fatalf("Reselect: %v", err)
+		}
+		w.settled() // it has looked, and waits
+		w.hub.Publish(late)
+		c.read(func() bool { return len(c.named("changed")) == 1 })
+	})
+}

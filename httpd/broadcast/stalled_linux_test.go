@@ -118,12 +118,17 @@ func stalledMemory(t *testing.T, request func(i int) Request) {
 	})
 	checkKernel(t, w, nears)
 	used := int64(0)
-	until(t, "a stalled client to cost 2048 bytes at most", func() bool {
-		w.hub.readers.shelf.forget(^uint32(0)) // which has a bound of its own; readings may still add to it
-		used = (inHeap() - before) / n
-		return used <= 2048
-	})
+	for range 10 { // a kernel that takes a little more after a while lets one get a passage again
+		w.hub.readers.shelf.forget(^uint32(0)) // which has a bound of its own
+		if used = (inHeap() - before) / n; used <= 2048 {
+			break
+		}
+		w.pass(trimAfter * time.Second)
+	}
 	t.Logf("%d bytes of the process per stalled client", used)
+	if used > 2048 {
+		t.Errorf("got %d bytes per stalled client, want at most 2048", used)
+	}
 }
 
 // inHeap returns what is reachable.

@@ -252,6 +252,13 @@ func TestGatheredBytesAreNotUsedOnceOverwritten(t *testing.T) {
 	if got := g.fill(f, 0); got != supplied {
 		t.Fatalf("got %v the second time, want the event", got)
 	}
+	w.publish(1, func(uint64) Event { return Event{Type: "wanted"} })
+	if got := g.fill(f, 0); got != supplied || g.to != 2 {
+		t.Fatalf("got %v up to %d with one more, want both events", got, g.to)
+	}
+	if got := g.fillTo(f, 0, 1); got != supplied || g.to != 1 {
+		t.Fatalf("got %v up to %d for a stream that may have one, want one", got, g.to)
+	}
 	w.publish(100, plain)
 	if got := g.fill(f, 0); got != lost {
 		t.Errorf("got %v after the tape went round, want it lost", got)

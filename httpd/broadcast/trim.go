@@ -22,6 +22,9 @@ func (h *Hub) trim(s *Stream, now uint32) (events uint64) {
 	for at := 0; ; {
 		i := bytes.Index(s.own[at:], frameEnd)
 		if i < 0 || at+i+len(frameEnd) == len(s.own) {
+			if at == 0 {
+				s.own = bytes.Clone(s.own) // else it would hold the passage
+			}
 			return 0
 		}
 		at += i + len(frameEnd)
