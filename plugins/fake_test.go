@@ -20,6 +20,7 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
+	sdk "carillon/plugins/adapter"
 	"carillon/plugins/adapter/wire"
 )
 
@@ -83,7 +84,7 @@ func runFake(words string) {
 		return
 	}
 	goplugin.Serve(&goplugin.ServeConfig{
-		HandshakeConfig: goplugin.HandshakeConfig{ProtocolVersion: protocolVersion, MagicCookieKey: cookieKey, MagicCookieValue: cookieValue},
+		HandshakeConfig: sdk.Handshake,
 		Plugins:         goplugin.PluginSet{"adapter": &fakePlugin{fake: f}},
 		GRPCServer: func(o []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(o, grpc.MaxSendMsgSize(1<<30))...)
@@ -198,6 +199,12 @@ func (f *fake) Session(stream wire.Adapter_SessionServer) error {
 	}
 	f.misbehave()
 	f.publish(device("lamp-"+f.id(), f.id()), state(f.id(), "off", ""))
+	if f.has("all") {
+		f.publishAll()
+	}
+	if f.has("big") {
+		f.big()
+	}
 	if f.has("crash") {
 		f.flush()
 		os.Exit(3)
@@ -374,5 +381,3 @@ func alive(pid int) bool {
 	_, rest, _ := strings.Cut(string(text), ") ")
 	return !strings.HasPrefix(rest, "Z")
 }
-
-func (f *fake) misbehave() {}
