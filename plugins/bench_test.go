@@ -19,7 +19,7 @@ import (
 
 // A bench is a host over a journal in memory, and everything that happened.
 type bench struct {
-	t       *testing.T
+	t       testing.TB
 	host    *Host
 	rt      *runtime.Runtime
 	journal heldJournal
@@ -43,7 +43,7 @@ var impatient = times{
 
 // newBench makes a host whose folder holds executables, by name and words in
 // turns. Change is called before it starts.
-func newBench(t *testing.T, change func(*bench), programs ...string) *bench {
+func newBench(t testing.TB, change func(*bench), programs ...string) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir()}
 	logger := slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -112,14 +112,16 @@ func TestBrokenContract(t *testing.T) {
 			b := newBench(t, func(b *bench) {
 				b.journal.trigger = "tick"
 				b.host.times.start, b.host.times.config = 3*time.Second, 500*time.Millisecond
-				if test.words == "undescribed" {
+				if b.host.times.call = 10 * time.Second; test.words == "undescribed" {
 					b.host.times.call = 500 * time.Millisecond
 				}
-				b.host.times.hang, b.host.times.first = 500*time.Millisecond, time.Hour
 				if test.words == "mute" {
 					b.host.times.start = time.Second
 				}
-				b.host.times.most = time.Hour
+				if b.host.times.hang = 10 * time.Second; test.words == "beatless" {
+					b.host.times.hang = 500 * time.Millisecond
+				}
+				b.host.times.first, b.host.times.most = time.Hour, time.Hour
 			}, "bad", test.words)
 			b.await("it has failed", func() bool { return b.status("bad").State == BackingOff })
 			b.journal.letGo()
@@ -227,9 +229,6 @@ func TestDeafAdapter(t *testing.T) {
 	}
 	if full != 10 {
 		t.Errorf("%d commands were refused, want the 10 over the limit", full)
-	}
-	if _, err := b.call("turn_on", "light.lamp"); err == nil {
-		t.Error("one more command was answered")
 	}
 	if got := b.status("lamps"); got.State != Ready {
 		t.Errorf("got %s, want it ready: it answers beats", got.State)

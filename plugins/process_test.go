@@ -164,12 +164,12 @@ func TestMemoryLimit(t *testing.T) {
 		t.Skip("memory is bounded on Linux only")
 	}
 	b := newBench(t, func(b *bench) {
-		b.host.Adapters = map[string]AdapterConfig{"lamps": {Memory: 300 << 20}}
+		b.host.Adapters = map[string]AdapterConfig{"lamps": {Memory: 8 << 30}}
 	}, "lamps", "version=1")
 	st := b.awaitState("lamps", Ready)
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", st.PID))
-	if err != nil || !strings.Contains(string(limits), "314572800") {
-		t.Errorf("limits: got %s, %v, want 300 MiB of data", limits, err)
+	if err != nil || !strings.Contains(string(limits), "8589934592") {
+		t.Errorf("limits: got %s, %v, want 8 GiB of data", limits, err)
 	}
 }
 
