@@ -167,12 +167,14 @@ func TestThief(t *testing.T) {
 }
 
 func TestChatter(t *testing.T) {
+	began := time.Now()
 	b := newBench(t, nil, "lamps", "version=1 chatter")
 	b.awaitShown("light.lamp", "off") // it got through
 	b.await("the long lines have ended", func() bool { return strings.Count(b.logged(), "end of the line") >= 2 })
 	got := b.status("lamps").Counters
-	if got.LogLines < 5000 || got.LogDropped < 4000 || got.LogLines-got.LogDropped > logBurst+100 {
-		t.Errorf("got %d lines, %d dropped, want 5000 and more, most of them dropped", got.LogLines, got.LogDropped)
+	most := int64(logBurst + time.Since(began)/logEvery + 1)
+	if got.LogLines < 5000 || got.LogLines-got.LogDropped > most {
+		t.Errorf("got %d lines, %d dropped, want 5000 and more, at most %d of them kept", got.LogLines, got.LogDropped, most)
 	}
 	if n := len(b.logged()); n > 8<<20 {
 		t.Errorf("the log has %d bytes", n)
@@ -209,7 +211,7 @@ func TestMetricsAreBounded(t *testing.T) {
 func TestDeafAdapter(t *testing.T) {
 	b := newBench(t, nil, "lamps", "deaf")
 	b.awaitShown("light.lamp", "off")
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	errs := make(chan error)
 	for range maxCommands + 10 {

@@ -143,8 +143,8 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 			"plain":   {Path: "plain.txt"},
 			"user":    {Path: "lamps", User: "nobody-of-this-name"},
 		}
+		b.write("plain.txt", []byte("text"), 0o644)
 	}, "lamps", "version=1")
-	b.write("plain.txt", []byte("text"), 0o644)
 	for name, want := range map[string]string{
 		"pin": "64 hexadecimal digits", "Capital": "is no name of an adapter", "json": "config must be a JSON object",
 		"env": "can't be set", "gone": "there is no such file", "plain": "chmod +x", "user": "there is no user",
@@ -183,6 +183,7 @@ func TestOtherUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := newBench(t, func(b *bench) {
+		defer b.writeSelf(self)
 		for dir := b.dir; len(dir) > len(os.TempDir()); dir = filepath.Dir(dir) {
 			if err := os.Chmod(dir, 0o755); err != nil {
 				t.Fatal(err)
@@ -190,19 +191,23 @@ func TestOtherUser(t *testing.T) {
 		}
 		b.host.Adapters = map[string]AdapterConfig{"lamps": {User: "nobody"}}
 	})
-	// The tests' own executable lies where others can't reach it.
-	text, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	own := filepath.Join(b.dir, "self")
-	if err := os.WriteFile(own, text, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	b.write("lamps", []byte("#!/bin/sh\nFAKE=version=1 exec "+own+"\n"), 0o755)
 	b.awaitShown("light.lamp", "off")
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.awaitState("lamps", Ready).PID))
 	if err != nil || !strings.Contains(string(status), "Uid:\t"+nobody.Uid) {
 		t.Errorf("got %s, %v, want it to be nobody's", status, err)
 	}
+}
+
+// writeSelf makes an adapter of a copy of the tests' executable, which lies where
+// other users can't reach it.
+func (b *bench) writeSelf(self string) {
+	text, err := os.ReadFile(self)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	own := filepath.Join(b.dir, "self")
+	if err := os.WriteFile(own, text, 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	b.write("lamps", []byte("#!/bin/sh\nFAKE=version=1 exec "+own+"\n"), 0o755)
 }

@@ -127,7 +127,7 @@ func TestJournalInTrouble(t *testing.T) {
 func TestBackpressure(t *testing.T) {
 	b := newBench(t, func(b *bench) {
 		b.journal.trigger = "tick"
-		b.host.times.hang = time.Second
+		b.host.times.hang = 3 * time.Second
 	}, "lamps", "count=30000 per=10")
 	b.await("the credit is used up", func() bool { s := b.status("lamps"); return s.PID > 0 && s.Credit < 10 })
 	st := b.status("lamps")
@@ -139,7 +139,7 @@ func TestBackpressure(t *testing.T) {
 	if want := fmt.Sprintf("carillon_adapter_queue_items{adapter=\"lamps\"} %d\n", st.Queue); !strings.Contains(text.String(), want) {
 		t.Errorf("metrics: want %s", want)
 	}
-	still := time.Now().Add(2 * b.host.times.hang)
+	still := time.Now().Add(b.host.times.hang + 500*time.Millisecond)
 	b.await("it stays that way", func() bool { return time.Now().After(still) })
 	b.journal.letGo()
 	b.await("all is stored", func() bool { return len(b.find("tick")) >= 30000 })
@@ -152,10 +152,10 @@ func TestBackpressure(t *testing.T) {
 func TestLargeBatchesAreBounded(t *testing.T) {
 	b := newBench(t, func(b *bench) {
 		b.journal.trigger = "big"
-		b.host.times.hang = time.Second
+		b.host.times.hang = 3 * time.Second
 	}, "lamps", "big=100")
 	b.await("the queue is full", func() bool { return b.status("lamps").QueueBytes > maxQueuedBytes-1<<20 })
-	still := time.Now().Add(2 * b.host.times.hang)
+	still := time.Now().Add(b.host.times.hang + 500*time.Millisecond)
 	b.await("it stays that way", func() bool { return time.Now().After(still) })
 	if got := b.status("lamps"); got.QueueBytes > maxQueuedBytes {
 		t.Errorf("got %d bytes waiting, want at most %d", got.QueueBytes, maxQueuedBytes)

@@ -201,8 +201,8 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("CARILLON_TEST_PASSED", "passed")
 	b := newBench(t, func(b *bench) {
 		b.host.Adapters = map[string]AdapterConfig{"env": {Env: []string{"CARILLON_TEST_PASSED", "GIVEN=1"}, Args: []string{"one", "two"}}}
+		b.write("env", []byte("#!/bin/sh\necho \"ARGS $*\" >&2\npwd >&2\nenv >&2\n"), 0o755)
 	})
-	b.write("env", []byte("#!/bin/sh\necho \"ARGS $*\" >&2\npwd >&2\nenv >&2\n"), 0o755)
 	b.await("it was started", func() bool { return len(b.failures()) > 0 })
 	got := b.logged()
 	for _, want := range []string{"CARILLON_TEST_PASSED=passed", "GIVEN=1", "ARGS one two", b.host.workDir("env"), "PLUGIN_CLIENT_CERT="} {
