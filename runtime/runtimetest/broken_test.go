@@ -225,6 +225,11 @@ func TestBrokenAdaptersAreFound(t *testing.T) {
 			}
 			return err
 		}}},
+		{"commands", "second session while there is one: rpc", saboteur{session: func(stream wire.Adapter_SessionServer, s wire.AdapterServer) error {
+			err := s.Session(stream)
+			<-stream.Context().Done()
+			return err
+		}}},
 		{"drain", "not acknowledged", saboteur{drain: func(context.Context, wire.AdapterServer) (*wire.DrainResponse, error) {
 			return &wire.DrainResponse{}, nil
 		}}},
