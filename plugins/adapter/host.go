@@ -119,6 +119,7 @@ func (h *Host) Declare(ctx context.Context, d Device) error {
 		for i, e := range d.Entities {
 			ids[i] = e.ID
 			h.entities[e.ID] = d.ID
+			h.commands.declare(e.ID, e.Services)
 		}
 		h.devices[d.ID] = ids
 		return nil
@@ -194,10 +195,14 @@ func (h *Host) forget(id string) {
 	for _, e := range h.devices[id] {
 		if h.entities[e] == id { // it may have been removed, and be another's now
 			delete(h.entities, e)
+			h.commands.forget(e)
 		}
 	}
 	delete(h.devices, id)
-	delete(h.entities, id)
+	if h.entities[id] != "" {
+		delete(h.entities, id)
+		h.commands.forget(id)
+	}
 }
 
 // Flush returns when the journal holds all that was published before. Its error is
