@@ -24,7 +24,7 @@ var mayImport = map[string][]string{
 	"plugins":               {"runtime", "plugins/adapter", "plugins/adapter/wire", "internal/watch"},
 	"plugins/adapter":       {"plugins/adapter/wire"},
 	"plugins/hostsensors":   {"plugins/adapter"},
-	"examples/adapters":     {"runtime/runtimetest"},
+	"examples/adapters":     {"runtime", "runtime/runtimetest", "plugins"},
 	"examples/adapters/go":  {"plugins/adapter"},
 	"plugins/mqtt":          {"plugins/adapter"},
 	"plugins/modbus":        {"plugins/adapter"},

@@ -5,20 +5,21 @@ package adapters
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"carillon/runtime/runtimetest"
 )
 
+// install installs the packages of npm once.
+var install sync.Once
+
 // relay tests a relay's adapter against a file in place of a pin.
-func relay(t *testing.T, command ...string) {
-	pin := filepath.Join(t.TempDir(), "value")
-	if err := os.WriteFile(pin, []byte("0\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+func relay(t *testing.T, command []string) {
+	pin := newPin(t)
 	runtimetest.TestAdapter(t, runtimetest.AdapterTest{
 		Command: command,
 		Config:  `{"path":"` + filepath.ToSlash(pin) + `"}`,
@@ -33,36 +34,12 @@ func relay(t *testing.T, command ...string) {
 
 func TestGo(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "relay")
-	if out, err := exec.Command("go", "build", "-o", file, "./go").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	relay(t, file)
+	relay(t, goRelay(t))
 }
 
 func TestNode(t *testing.T) {
 	t.Parallel()
-	node := need(t, "node")
-	installed := filepath.Join("node", "node_modules", "@grpc", "grpc-js")
-	if _, err := os.Stat(installed); err != nil {
-		if out, err := exec.Command(need(t, "npm"), "ci", "--ignore-scripts", "--prefix", "node").CombinedOutput(); err != nil {
-			t.Fatalf("npm ci: %v\n%s", err, out)
-		}
-	}
-	relay(t, node, filepath.Join("node", "relay.mjs"))
-}
-
-// need returns the path of a program. On CI its absence fails the test.
-func need(t *testing.T, name string) string {
-	t.Helper()
-	file, err := exec.LookPath(name)
-	if err != nil && os.Getenv("CI") != "" {
-		t.Fatalf("CI must have %s", name)
-	}
-	if err != nil {
-		t.Skipf("%s is not installed", name)
-	}
-	return file
+	relay(t, nodeRelay(t))
 }
 
 // TestContractIsTheSame holds the copy of the contract that Node.js reads to the one
@@ -75,5 +52,37 @@ func TestContractIsTheSame(t *testing.T) {
 	got, err := os.ReadFile(filepath.Join("node", "adapter.proto"))
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("examples/adapters/node/adapter.proto differs from plugins/adapter/wire/adapter.proto (%v): copy it", err)
+	}
+}
+
+// TestDocumentation holds docs/adapters.md to the examples, and the one in Go to 40 lines
+// behind the imports.
+func TestDocumentation(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "adapters.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{filepath.Join("go", "main.go"), filepath.Join("node", "relay.mjs")} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Contains(doc, source) {
+			t.Errorf("docs/adapters.md does not show %s as it is", file)
+		}
+	}
+	source, err := os.ReadFile(filepath.Join("go", "main.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, _ := strings.Cut(string(source), "\n)\n")
+	lines := 0
+	for line := range strings.Lines(code) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+			lines++
+		}
+	}
+	if lines > 40 {
+		t.Errorf("the adapter in Go has %d lines, more than 40", lines)
 	}
 }

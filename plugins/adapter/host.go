@@ -155,9 +155,9 @@ func (h *Host) Fire(ctx context.Context, typ string, data any) error {
 	return h.publish(ctx, []*wire.Item{item}, nil)
 }
 
-// Available says whether the adapter reaches a device, or an entity. A declared device is
-// available until it is said not to be, and becomes so when it is declared again
-// or one of its states is set.
+// Available says whether the adapter reaches a device, or an entity, by its id. What is
+// declared is available until it is said not to be; states that are set meanwhile
+// show once it is again.
 func (h *Host) Available(ctx context.Context, id string, yes bool) error {
 	w := &wire.Availability{Available: yes}
 	item := &wire.Item{Item: &wire.Item_Availability{Availability: w}}
