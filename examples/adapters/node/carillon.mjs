@@ -26,24 +26,31 @@ export function serve(adapter) {
     process.exit(1);
   }
   console.log = console.info = console.error; // the first line of stdout is the host's
-  const process_ = new Life(adapter);
+  const life = new Life(adapter);
   const server = new grpc.Server();
-  server.addService(load("adapter.proto").carillon.adapter.v1.Adapter.service, process_.services());
+  server.addService(load("adapter.proto").carillon.adapter.v1.Adapter.service, life.services());
   server.addService(load("health.proto").grpc.health.v1.Health.service, {
     Check: (_, reply) => reply(null, { status: "SERVING" }),
   });
   const { GRPCController, GRPCStdio } = load("plugin.proto").plugin;
-  server.addService(GRPCController.service, { Shutdown: (_, reply) => { reply(null, {}); process_.leave(); } });
+  server.addService(GRPCController.service, { Shutdown: (_, reply) => { reply(null, {}); life.leave(); } });
   server.addService(GRPCStdio.service, {
-    StreamStdio: (call) => { process_.connected = true; call.on("cancelled", () => process_.leave()); },
+    StreamStdio: (call) => { life.connected = true; call.on("cancelled", () => life.leave()); },
   });
+  const { credentials, line } = authentication();
+  const listens = (network, address) => process.stdout.write(`1|1|${network}|${address}|grpc|${line}\n`);
+  if (process.platform === "win32") {
+    return server.bindAsync("127.0.0.1:0", credentials, (err, port) => {
+      if (err) throw err;
+      listens("tcp", `127.0.0.1:${port}`);
+    });
+  }
   const folder = mkdtempSync(path.join(process.env.PLUGIN_UNIX_SOCKET_DIR || tmpdir(), "p"));
   process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
   const socket = path.join(folder, "s");
-  const { credentials, line } = authentication();
   server.bindAsync(`unix:${socket}`, credentials, (err) => {
     if (err) throw err;
-    process.stdout.write(`1|1|unix|${socket}|grpc|${line}\n`);
+    listens("unix", socket);
   });
 }
 
@@ -75,7 +82,10 @@ class Life {
     this.#adapter = adapter;
     setTimeout(() => this.connected || process.exit(1), 60_000).unref(); // nobody came
     process.on("SIGINT", () => {}); // the host's to obey
-    process.on("SIGTERM", () => this.#drain().finally(() => process.exit(0)));
+    process.on("SIGTERM", () => {
+      setTimeout(() => process.exit(1), 10_000).unref();
+      this.#drain().finally(() => this.#host || process.exit()); // else when the host has heard of the end
+    });
   }
 
   services() {
