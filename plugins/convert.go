@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -215,9 +216,7 @@ func (p *publisher) remove(ids []string, story runtime.Context) (err error) {
 		pending = append(pending, one)
 	}
 	for _, one := range pending {
-		if <-one.Done(); err == nil {
-			err = one.Err()
-		}
+		err = cmp.Or(err, p.outcome(one))
 	}
 	return err
 }

@@ -167,6 +167,26 @@ func TestLargeBatchesAreBounded(t *testing.T) {
 	}
 }
 
+// A server whose journal takes nothing any more ends all the same, and its
+// adapters with it.
+func TestEndWithoutJournal(t *testing.T) {
+	b := newBench(t, func(b *bench) {
+		b.journal.trigger = "tick"
+		b.host.times.drain, b.host.times.settle = 200*time.Millisecond, 200*time.Millisecond
+	}, "lamps", "count=30000 per=10")
+	b.await("the credit is used up", func() bool { s := b.status("lamps"); return s.PID > 0 && s.Credit < 10 })
+	st := b.status("lamps")
+	began := time.Now()
+	b.stop()
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+	if got := b.status("lamps").Counters.Dropped; got < Credit-100 || alive(st.PID) {
+		t.Errorf("got %d items dropped, process alive: %v, want those of the window to be counted, and it gone", got, alive(st.PID))
+	}
+	b.journal.letGo()
+}
+
 // big fires large events.
 func (f *fake) big() {
 	data := `{"x":"` + strings.Repeat("x", 512<<10) + `"}`
