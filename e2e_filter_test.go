@@ -63,7 +63,7 @@ func TestFilterOverRestart(t *testing.T) {
 	in.signal(syscall.SIGKILL)
 	again := serve(t, home, "-listen", "127.0.0.1:0")
 	fire(again, 10)
-	frames = again.stream(t.Context(), path+"&since="+at)
+	frames = again.stream(t.Context(), path+"&lastEventId="+at)
 	take(frames, 27)
 	fire(again, 10)
 	take(frames, 39)

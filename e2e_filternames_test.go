@@ -35,7 +35,7 @@ func serveNamed(t *testing.T, files map[string]string) *namedHome {
 func (h *namedHome) save(name, text string) frame {
 	h.t.Helper()
 	write(h.t, filepath.Join(h.home, "filters", name), text)
-	return await(h.t, h.told, "what became of "+name, func(f frame) bool { return f.Type != "" })
+	return await(h.t, h.told, "what became of "+name, func(f frame) bool { return f.Type == "filter_loaded" || f.Type == "filter_failed" })
 }
 
 func (h *namedHome) list() (rows []filterStatus) {
@@ -280,8 +280,16 @@ func TestNamedFilterOfFullJavaScript(t *testing.T) {
 	h.do("POST", "/api/events/tick", `{"n":100}`)
 	awaitFor(t, frames, "the quarantine", 30*time.Second, func(f frame) bool { return f.Event == "filter_error" && strings.Contains(f.raw, "quarantine") })
 	eventually(t, "the list tells of the quarantine", func() bool { rows := h.list(); return len(rows) == 1 && rows[0].Quarantine != "" })
+	if status, text := h.bearer(testToken, "GET", "/api/events/poll?filter=@busy", ""); status != 503 || !strings.Contains(text, "quarantine") {
+		t.Errorf("a poll with it: got %d %s, want 503 for now", status, text)
+	}
+	if err := os.Remove(filepath.Join(h.home, "filters", "busy.js")); err != nil {
+		t.Fatal(err)
+	}
+	await(t, frames, "the removal", func(f frame) bool { return f.raw == "filter @busy is removed; this stream keeps @busy@2" })
 	h.save("busy.js", "e => { for (;;) return true; }")
 	await(t, frames, "the next version", func(f frame) bool { return f.raw == "filter @busy@3" })
 	h.do("POST", "/api/events/tick", `{"n":101}`)
 	await(t, frames, "a tick of the third version", func(f frame) bool { return f.Data["n"] == 101.0 })
+	eventually(t, "only the third version is left", func() bool { return h.filtersLeft("worker") == 1 })
 }

@@ -43,6 +43,7 @@ type liveFilter struct {
 	program *filter.Program
 	full    *worker.Filter // if there is no program
 	origin  *origin        // of a named one; else nil
+	holds   *liveFilter    // whose worker filter this one's is; nil if it has its own
 
 	users int // guarded by filters.mu: callers of compile, and the hub
 
@@ -103,11 +104,11 @@ func (f *filters) make(ctx context.Context, text filterText, given map[string]an
 		return f.join(&liveFilter{key: from.key(program.Key()), text: from.text(program.Key()), program: program, origin: from}), nil
 	}
 	if domain == "" {
-		return nil, mistake(err)
+		return nil, mistake(err, from)
 	}
 	full, err := f.pool.Compile(ctx, domain, from.text("a stream's filter"), text.full, given)
 	if err != nil {
-		return nil, mistake(err)
+		return nil, mistake(err, from)
 	}
 	params, err := json.Marshal(given)
 	if err != nil {
@@ -118,13 +119,14 @@ func (f *filters) make(ctx context.Context, text filterText, given map[string]an
 	return f.join(&liveFilter{key: key, text: from.text(text.full), full: full, origin: from}), nil
 }
 
-// mistake turns what the tiers say of a filter into what httpd tells.
-func mistake(err error) error {
+// mistake turns what the tiers say of a filter into what httpd tells. That a
+// named one is in quarantine is none of who asks for it.
+func mistake(err error, from *origin) error {
 	var wrong *filter.Error
-	if errors.As(err, &wrong) {
+	if errors.As(err, &wrong) && (from == nil || !errors.Is(err, worker.ErrQuarantined)) {
 		return &httpd.FilterError{Line: wrong.Line, Column: wrong.Column, Construct: wrong.Construct, Message: wrong.Message}
 	}
-	return fmt.Errorf("starting the filter: %w", err)
+	return fmt.Errorf("%w: %w", httpd.ErrFilterBusy, err)
 }
 
 // join counts one more user of a filter: of the one that is live, if there is.
@@ -133,9 +135,7 @@ func (f *filters) join(made *liveFilter) *liveFilter {
 	defer f.mu.Unlock()
 	if old := f.live[made.key]; old != nil {
 		old.users++
-		if made.full != nil {
-			made.full.Release()
-		}
+		f.end(made)
 		return old
 	}
 	made.users = 1
@@ -150,13 +150,36 @@ func (f *filters) release(used broadcast.Filter) { f.leave(used.(*liveFilter)) }
 func (f *filters) leave(used *liveFilter) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.drop(used)
+}
+
+// drop is leave with mu held.
+func (f *filters) drop(used *liveFilter) {
 	if used.users--; used.users > 0 {
 		return
 	}
 	delete(f.live, used.key)
-	if used.full != nil {
-		used.full.Release()
+	f.end(used)
+}
+
+// end gives back what a filter that nobody has needs of a worker. It is called
+// with mu held.
+func (f *filters) end(l *liveFilter) {
+	switch {
+	case l.holds != nil:
+		f.drop(l.holds)
+	case l.full != nil:
+		l.full.Release()
 	}
+}
+
+// succeed returns a filter that does what old does, and is made of something
+// else.
+func (f *filters) succeed(old *liveFilter, from *origin) *liveFilter {
+	f.mu.Lock()
+	old.users++
+	f.mu.Unlock()
+	return f.join(&liveFilter{key: from.key(""), text: from.text(""), program: old.program, full: old.full, origin: from, holds: old})
 }
 
 // writeMetrics writes what streams' filters do in Prometheus' text format.

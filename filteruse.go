@@ -10,6 +10,7 @@ import (
 
 	"carillon/httpd"
 	"carillon/httpd/broadcast"
+	"carillon/scripts/filter/worker"
 )
 
 // An origin is what a live filter was made of.
@@ -82,28 +83,19 @@ func (n *namedFilters) next(ctx context.Context, of broadcast.Filter) (broadcast
 	had := versionText(from.name, old.origin.version)
 	if from.version == nil {
 		from.version, from.removed = old.origin.version, true
-		return n.keep(ctx, old, &from, fmt.Sprintf("filter @%s is removed; this stream keeps %s", from.name, had))
+		return n.all.succeed(old, &from), fmt.Sprintf("filter @%s is removed; this stream keeps %s", from.name, had), nil
 	}
 	now := versionText(from.name, from.version)
 	made, err := n.all.makeVersion(ctx, &from)
 	var wrong *httpd.FilterError
-	if errors.As(err, &wrong) {
+	if errors.As(err, &wrong) || errors.Is(err, worker.ErrQuarantined) {
 		from.version = old.origin.version
-		return n.keep(ctx, old, &from, fmt.Sprintf("filter %s can't be used with this stream's parameters (%v); it keeps %s", now, wrong, had))
+		return n.all.succeed(old, &from), fmt.Sprintf("filter %s can't be used by this stream (%v); it keeps %s", now, err, had), nil
 	}
 	if err != nil {
 		return nil, "", err
 	}
 	return made, "filter " + now, nil
-}
-
-// keep returns old's successor, which is the same but for what it knows.
-func (n *namedFilters) keep(ctx context.Context, old *liveFilter, from *origin, comment string) (broadcast.Filter, string, error) {
-	made, err := n.all.makeVersion(ctx, from)
-	if err != nil {
-		return nil, "", err
-	}
-	return made, comment, nil
 }
 
 // key tells filters apart: those given by streams by what they do, named ones

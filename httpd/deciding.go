@@ -14,8 +14,9 @@ import (
 // filterErrorEvent names the messages about what a stream's filter threw.
 const filterErrorEvent = "filter_error"
 
-// errFilter tells that a filter could not be asked.
-var errFilter = errors.New("asking the filter")
+// ErrFilterBusy tells that a filter can't be made or asked for now, which is no
+// mistake of who asks for it.
+var ErrFilterBusy = errors.New("the filter can't be used just now")
 
 // An outcome is what a selection says about one event or state.
 type outcome struct {
@@ -67,7 +68,7 @@ func (s *Server) decide(ctx context.Context, sel *broadcast.Selection, events []
 		outcomes[places[i]] = o
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errFilter, err)
+		return nil, fmt.Errorf("%w: %w", ErrFilterBusy, err)
 	}
 	return outcomes, nil
 }

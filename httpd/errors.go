@@ -51,7 +51,7 @@ func errorStatus(err error) *refusal {
 		return refused
 	case errors.As(err, &filter):
 		return filter.refusal()
-	case errors.Is(err, errFilter):
+	case errors.Is(err, ErrFilterBusy):
 		return refuse(fasthttp.StatusServiceUnavailable, "%s", sentence(err)).with("Retry-After", "1")
 	case errors.As(err, &call) && !late:
 		return refuse(fasthttp.StatusInternalServerError, "%s", sentence(err))

@@ -9,9 +9,13 @@ import (
 	"carillon/internal/sse"
 )
 
-// followAgain is the time between two tries to give a stream its next filter:
-// the stream may have too many changes still to come.
-const followAgain = 200 * time.Millisecond
+// followAgain is the time between two tries to give streams their next filter,
+// which gets longer: a stream may have too many changes still to come, or the
+// filter may not be to be had.
+const (
+	followAgain  = 200 * time.Millisecond
+	followRarely = 10 * time.Second
+)
 
 // FollowFilters has the filters of all streams looked at: a stream whose filter
 // is not the present version of a named one gets that at an exact sequence, with
@@ -53,9 +57,10 @@ func (s *Server) followFilters() {
 		case <-s.stopped:
 			return
 		}
-		for s.follow(ctx) > 0 {
+		for pause := followAgain; s.follow(ctx) > 0; pause = min(2*pause, followRarely) {
 			select {
-			case <-time.After(followAgain):
+			case <-time.After(pause):
+			case <-s.looks():
 			case <-s.stopped:
 				return
 			}

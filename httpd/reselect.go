@@ -115,7 +115,7 @@ func (c *change) make(ctx context.Context) error {
 		case !c.again:
 			return err
 		case try == maxTries:
-			return fmt.Errorf("%w: states change faster than it decides; try again", errFilter)
+			return fmt.Errorf("%w: states change faster than it decides; try again", ErrFilterBusy)
 		}
 	}
 }

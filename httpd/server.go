@@ -59,7 +59,8 @@ type Server struct {
 	// Scripts returns what GET /api/scripts lists, for encoding/json.
 	Scripts func() any
 	// CompileFilter returns the filter that a client asks for: the same one for
-	// filters that are the same. What is wrong with it is a *FilterError. Each call
+	// filters that are the same. What is wrong with it is a *FilterError, and what
+	// is only for now wraps ErrFilterBusy. Each call
 	// is followed by one of ReleaseFilter; a filter that streams have is kept
 	// by Broadcast.Filters. None: streams can't have filters.
 	CompileFilter func(ctx context.Context, spec FilterSpec) (broadcast.Filter, error)

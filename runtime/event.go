@@ -21,6 +21,13 @@ const (
 	FilterFailed   = "filter_failed"
 	FilterRemoved  = "filter_removed"
 	SystemStatus   = "system_status"
+
+	AdapterStarted   = "adapter_started"   // in service
+	AdapterFailed    = "adapter_failed"    // its process ended or was ended, or could not be started
+	AdapterStopped   = "adapter_stopped"   // drained on request
+	AdapterDegraded  = "adapter_degraded"  // it says that it can't do all of its work
+	AdapterRecovered = "adapter_recovered" // it can again
+	AdapterLog       = "adapter_log"       // a line of its log
 )
 
 // An Event is something that happened. It is immutable once published; the

@@ -26,24 +26,32 @@ func (r *Runtime) Fire(ctx context.Context, events ...NewEvent) (last uint64, er
 	if len(events) == 0 {
 		return r.Head(), nil
 	}
+	t, err := r.fire(ctx, nil, events)
+	if err != nil {
+		return 0, err
+	}
+	return t.wait(ctx)
+}
+
+// fire proposes events behind after.
+func (r *Runtime) fire(ctx context.Context, after *ticket, events []NewEvent) (*ticket, error) {
 	at := r.proposer.now()
 	made := make([]*Event, len(events))
 	for i := range events {
 		n := &events[i]
 		data, err := n.check()
 		if err != nil {
-			return 0, &EventError{i, err}
+			return nil, &EventError{i, err}
 		}
 		made[i] = newEvent(n.Type, data, n.Origin, at, n.Context.orNew(), n.Source)
 		made[i].EntityID, made[i].Domain = concerns(data)
 	}
 	p := &r.proposer
-	if err := p.begin(ctx); err != nil {
-		return 0, err
+	if err := p.beginAfter(ctx, after); err != nil {
+		return nil, err
 	}
-	t := p.queue(made)
-	p.end()
-	return t.wait(ctx)
+	defer p.end()
+	return p.queue(made), nil
 }
 
 // Draft returns the event that would be, with a sequence and a time: for those

@@ -87,7 +87,9 @@ func (r *Runtime) Register(producer string, reg Registration) error {
 }
 
 func (o *owners) check(producer string, reg Registration) error {
+	mine := make(map[string]bool, len(reg.Entities))
 	for _, id := range reg.Entities {
+		mine[id] = true
 		if !ValidEntityID(id) {
 			return invalid("entity_id", "%.300q is none: it is <domain>.<object>, both of lower-case letters, digits and single underscores (light.kitchen)", id)
 		}
@@ -99,7 +101,7 @@ func (o *owners) check(producer string, reg Registration) error {
 		if !validSlug(s.Domain) || !validSlug(s.Name) {
 			return invalid("service", "%q is none: domain and name are of lower-case letters, digits and single underscores", s.Domain+"."+s.Name)
 		}
-		if s.EntityID != "" && !slices.Contains(reg.Entities, s.EntityID) {
+		if s.EntityID != "" && !mine[s.EntityID] {
 			return invalid("service", "%s.%s is for %s, which is not among the producer's entities", s.Domain, s.Name, s.EntityID)
 		}
 		if other := o.services[serviceName{s.Domain, s.Name}][""]; s.EntityID == "" && other != nil && !o.has(producer, other) {

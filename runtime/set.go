@@ -34,10 +34,23 @@ type SetResult struct {
 // change that says what is known already moves LastReported only and makes no
 // event, as in Home Assistant.
 func (r *Runtime) Set(ctx context.Context, changes ...Change) ([]SetResult, error) {
+	t, results, err := r.set(ctx, nil, changes)
+	if err != nil || t == nil {
+		return results, err
+	}
+	if _, err := t.wait(ctx); err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+// set proposes changes behind after. There is no ticket when all is visible
+// already.
+func (r *Runtime) set(ctx context.Context, after *ticket, changes []Change) (t *ticket, results []SetResult, err error) {
 	for i := range changes {
 		c := changes[i]
 		if err := c.check(); err != nil {
-			return nil, &EventError{i, err}
+			return nil, nil, &EventError{i, err}
 		}
 		if i == 0 {
 			changes = append([]Change(nil), changes...)
@@ -45,26 +58,19 @@ func (r *Runtime) Set(ctx context.Context, changes ...Change) ([]SetResult, erro
 		changes[i] = c
 	}
 	p := &r.proposer
-	if err := p.begin(ctx); err != nil {
-		return nil, err
+	if err := p.beginAfter(ctx, after); err != nil {
+		return nil, nil, err
 	}
-	results := make([]SetResult, len(changes))
+	defer p.end()
+	results = make([]SetResult, len(changes))
 	events, repeats := p.decide(changes, results)
-	var t *ticket
 	switch {
 	case len(events) > 0:
 		t = p.queue(events)
 	case repeats:
 		t = p.newest()
 	}
-	p.end()
-	if t == nil {
-		return results, nil
-	}
-	if _, err := t.wait(ctx); err != nil {
-		return nil, err
-	}
-	return results, nil
+	return t, results, nil
 }
 
 // decide makes the events of changes. It reports whether a change repeats one
@@ -141,19 +147,24 @@ func (c *Change) apply(old *State, at time.Time) (next *State, changed bool) {
 
 // Remove takes an entity away. It returns ErrNotFound when there is none.
 func (r *Runtime) Remove(ctx context.Context, entityID string, origin Origin, story Context, source string) error {
-	p := &r.proposer
-	if err := p.begin(ctx); err != nil {
-		return err
+	t, err := r.remove(ctx, nil, entityID, origin, story, source)
+	if err == nil {
+		_, err = t.wait(ctx)
 	}
+	return err
+}
+
+func (r *Runtime) remove(ctx context.Context, after *ticket, entityID string, origin Origin, story Context, source string) (*ticket, error) {
+	p := &r.proposer
+	if err := p.beginAfter(ctx, after); err != nil {
+		return nil, err
+	}
+	defer p.end()
 	old, _ := p.base(entityID)
 	if old == nil {
-		p.end()
-		return ErrNotFound
+		return nil, ErrNotFound
 	}
 	e := newStateChanged(old, nil, origin, p.now(), story.orNew(), source)
 	p.note(entityID, nil)
-	t := p.queue([]*Event{e})
-	p.end()
-	_, err := t.wait(ctx)
-	return err
+	return p.queue([]*Event{e}), nil
 }

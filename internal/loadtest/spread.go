@@ -62,7 +62,11 @@ func (s *spread) query(number int64) string {
 
 // text tells it in a line, for a test with streams.
 func (s *spread) text(streams int64) string {
-	text := fmt.Sprintf("%s, %s streams each, as %s", plural(s.filters, "distinct filter"), strings.TrimSuffix(amount(per(float64(streams), float64(s.filters))), " "), s.filter(0))
+	each := strings.TrimSuffix(amount(per(float64(streams), float64(s.filters))), " ") + " streams"
+	if streams == s.filters {
+		each = "1 stream"
+	}
+	text := fmt.Sprintf("%s, %s each, as %s", plural(s.filters, "distinct filter"), each, s.filter(0))
 	if s.filters == 1 {
 		return text + "; it takes all events"
 	}

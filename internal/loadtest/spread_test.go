@@ -83,6 +83,8 @@ func TestSpreadText(t *testing.T) {
 		1: "1 distinct filter, 10 k streams each, as e => e.data.k === 1 || e.data.k === 2; it takes all events",
 		1000: "1,000 distinct filters, 10 streams each, as e => e.data.k === 1 || e.data.k === 1001; " +
 			"9 of 10 events are for one of them, the others for 100",
+		10_000: "10,000 distinct filters, 1 stream each, as e => e.data.k === 1 || e.data.k === 10001; " +
+			"9 of 10 events are for one of them, the others for 1000",
 	} {
 		if got := newSpread(n).text(10_000); got != want {
 			t.Errorf("got %q, want %q", got, want)

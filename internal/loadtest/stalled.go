@@ -166,6 +166,7 @@ func (t *test) round(p *reporter, r *Report, m *memory, condition int32) error {
 	}
 	t.condition.Store(condition)
 	t.wait(p, t.o.Settle, never)
+	t.wait(p, 10*time.Second, t.conditionKnown)
 	p.phase("running", t.o.Duration)
 	if err := t.publish(p, r, t.now()); err != nil {
 		return err
@@ -184,6 +185,16 @@ func (t *test) round(p *reporter, r *Report, m *memory, condition int32) error {
 		m.ownKernel = ownKernel(s.conns)
 	}
 	return nil
+}
+
+// conditionKnown reports whether every worker counts for the present condition.
+func (t *test) conditionKnown() bool {
+	for _, w := range t.workers {
+		if w.live.condition.Load() != t.condition.Load() {
+			return false
+		}
+	}
+	return true
 }
 
 // addLatency completes the report from the latencies without and with.

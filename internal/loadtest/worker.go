@@ -54,6 +54,7 @@ type live struct {
 	pending                                                                atomic.Int64 // streams that lack the last event
 	pendingOf                                                              atomic.Int64 // the number of that event
 	lastAt                                                                 atomic.Int64 // run time of the last delivery, ns
+	condition                                                              atomic.Int32 // that latencies are counted for
 	_                                                                      [64]byte     // own cache line
 }
 
@@ -185,6 +186,7 @@ func (w *worker) flush(now int64) {
 	if second, condition := now/int64(time.Second), w.run.condition.Load(); second != w.second || condition != w.condition {
 		w.handOver()
 		w.second, w.condition = second, condition
+		l.condition.Store(condition)
 	}
 	if last := w.run.last.Load(); last > 0 && now-w.counted > int64(10*time.Millisecond) {
 		w.counted = now

@@ -23,6 +23,7 @@ type run struct {
 	dir        string
 	match      func(string) bool
 	flat       bool
+	programs   bool
 	quiet      time.Duration
 	maxWait    time.Duration
 	every      time.Duration
@@ -48,6 +49,7 @@ type run struct {
 type version struct {
 	gone bool
 	hash [sha256.Size]byte
+	exec bool // of programs
 	err  string
 }
 
@@ -194,6 +196,9 @@ func sameStat(a, b fs.FileInfo) bool {
 
 // read reads one file as a change and as its version.
 func (r *run) read(rel string, f file) (Change, version) {
+	if r.programs {
+		return r.readProgram(rel, f)
+	}
 	content, err := f.content(r.maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Change{Path: rel, Gone: true}, version{gone: true}
@@ -205,8 +210,30 @@ func (r *run) read(rel string, f file) (Change, version) {
 	return Change{Path: rel, Content: content, Hash: hash}, version{hash: hash}
 }
 
-// content reads the file, which may have become something else since the survey.
-func (f *file) content(limit int64) ([]byte, error) {
+// readProgram reads a file that is too large to be kept.
+func (r *run) readProgram(rel string, f file) (Change, version) {
+	h, err := f.open(r.maxFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Change{Path: rel, Gone: true}, version{gone: true}
+	}
+	if err != nil {
+		return Change{Path: rel, Err: err}, version{err: err.Error()}
+	}
+	defer h.Close()
+	hash := sha256.New()
+	n, err := io.Copy(hash, io.LimitReader(h, r.maxFile+1))
+	if err == nil && n > r.maxFile {
+		err = tooLarge(f.path, r.maxFile)
+	}
+	if err != nil {
+		return Change{Path: rel, Err: err}, version{err: err.Error()}
+	}
+	v := version{hash: [sha256.Size]byte(hash.Sum(nil)), exec: f.info.Mode()&0o111 != 0}
+	return Change{Path: rel, Hash: v.hash, Executable: v.exec}, v
+}
+
+// open opens the file, which may have become something else since the survey.
+func (f *file) open(limit int64) (*os.File, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
@@ -215,17 +242,27 @@ func (f *file) content(limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer h.Close()
 	info, err := h.Stat()
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = fmt.Errorf("%s is no regular file", f.path)
+	case info.Size() > limit:
+		err = tooLarge(f.path, limit)
+	default:
+		return h, nil
+	}
+	h.Close()
+	return nil, err
+}
+
+// content reads the whole file.
+func (f *file) content(limit int64) ([]byte, error) {
+	h, err := f.open(limit)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", f.path)
-	}
-	if info.Size() > limit {
-		return nil, tooLarge(f.path, limit)
-	}
+	defer h.Close()
 	content, err := io.ReadAll(io.LimitReader(h, limit+1))
 	if err == nil && int64(len(content)) > limit {
 		err = tooLarge(f.path, limit)

@@ -66,6 +66,10 @@ type Folder struct {
 	// is reported with an error.
 	MaxFile int64
 
+	// Programs leaves contents out, for files too large to be held in memory, and
+	// tells of a change of the permission to execute too.
+	Programs bool
+
 	// OnChange gets the changes. It must not be nil.
 	OnChange func([]Change)
 
@@ -84,11 +88,15 @@ type Folder struct {
 type Change struct {
 	// Path is slash-separated and relative to the folder.
 	Path string
-	// Content is what the file holds; nil when it is gone or cannot be read.
+	// Content is what the file holds; nil when it is gone or cannot be read, and
+	// when Folder.Programs is set.
 	Content []byte
+	// Executable reports whether somebody may execute it; false unless
+	// Folder.Programs is set.
+	Executable bool
 	// Gone tells that the file is no more.
 	Gone bool
-	// Hash is the SHA-256 of Content; zero when there is none.
+	// Hash is the SHA-256 of the content; zero when there is none.
 	Hash [sha256.Size]byte
 	// Err tells why the file cannot be read: the content reported before it is
 	// the last one known. It is reported once; the next Change of the same
@@ -163,7 +171,7 @@ func newRun(f *Folder) *run {
 	r := &run{
 		dir: f.Dir, match: f.Match, flat: f.Flat, onChange: f.OnChange, log: f.Log,
 		quiet: f.Quiet, maxWait: f.MaxWait, every: f.Every, maxFile: f.MaxFile,
-		newWatcher: f.newWatcher, now: time.Now,
+		programs: f.Programs, newWatcher: f.newWatcher, now: time.Now,
 		known:   map[string]known{},
 		pending: map[string]*pending{},
 		first:   true,

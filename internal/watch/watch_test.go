@@ -298,3 +298,44 @@ func TestFlatSeesNoSubfolder(t *testing.T) {
 		t.Errorf("got watches on %v, want only the folder and its parent", sorted(r.watched))
 	}
 }
+
+func TestPrograms(t *testing.T) {
+	dir := t.TempDir()
+	write(t, "1", dir, "a")
+	var mu sync.Mutex
+	var last Change
+	f := &Folder{Dir: dir, Programs: true, Quiet: 10 * time.Millisecond, OnChange: func(changes []Change) {
+		mu.Lock()
+		defer mu.Unlock()
+		last = changes[len(changes)-1]
+	}}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	for _, step := range []struct {
+		do         func() error
+		hash       string
+		executable bool
+	}{
+		{func() error { return nil }, "1", false},
+		{func() error { return os.Chmod(filepath.Join(dir, "a"), 0o755) }, "1", os.PathSeparator == '/'},
+		{func() error { return os.WriteFile(filepath.Join(dir, "a"), []byte("2"), 0o755) }, "2", os.PathSeparator == '/'},
+	} {
+		must(t, step.do())
+		want := Change{Path: "a", Hash: sha256.Sum256([]byte(step.hash)), Executable: step.executable}
+		deadline := time.Now().Add(10 * time.Second)
+		for {
+			mu.Lock()
+			got := last
+			mu.Unlock()
+			if got.Hash == want.Hash && got.Executable == want.Executable && got.Content == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("got %+v, want %+v", got, want)
+			}
+			<-time.After(time.Millisecond)
+		}
+	}
+}

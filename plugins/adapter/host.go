@@ -192,7 +192,9 @@ func (h *Host) find(id string) (device string, entities []string, err error) {
 // forget forgets a device, or an entity. Callers have the turn.
 func (h *Host) forget(id string) {
 	for _, e := range h.devices[id] {
-		delete(h.entities, e)
+		if h.entities[e] == id { // it may have been removed, and be another's now
+			delete(h.entities, e)
+		}
 	}
 	delete(h.devices, id)
 	delete(h.entities, id)

@@ -17,8 +17,11 @@ import (
 
 // TestMain makes the test binary an adapter when a host started it.
 func TestMain(m *testing.M) {
-	if os.Getenv("ADAPTER_TEST") != "" {
+	switch os.Getenv("ADAPTER_TEST") {
+	case "lamp":
 		Serve(&lamp{})
+	case "flood":
+		Serve(&flood{})
 	}
 	os.Exit(m.Run())
 }
@@ -67,10 +70,10 @@ func (l *lamp) Run(ctx context.Context, h *Host) error {
 }
 
 // start starts this binary as an adapter, as the host does.
-func start(t *testing.T) (*plugin.Client, wire.AdapterClient) {
+func start(t testing.TB, which string) (*plugin.Client, wire.AdapterClient) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = []string{"ADAPTER_TEST=1"}
+	cmd.Env = []string{"ADAPTER_TEST=" + which}
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: Handshake, Plugins: plugin.PluginSet{PluginName: &Plugin{}},
 		Cmd: cmd, SkipHostEnv: true, AutoMTLS: true, AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
@@ -102,7 +105,7 @@ func TestServeAProcess(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	client, a := start(t)
+	client, a := start(t, "lamp")
 	d, err := a.Describe(ctx, &wire.DescribeRequest{})
 	if err != nil || d.Name != "lamp" || d.Version != "1.0" {
 		t.Fatalf("describe: got %v and %v", d, err)

@@ -1,5 +1,6 @@
 // Package runtimetest helps to test what stands on the runtime: a journal in
-// memory, and the conformance test that every journal passes.
+// memory and an adapter without hardware, and the conformance tests that every
+// journal and every adapter passes.
 package runtimetest
 
 import (

@@ -252,6 +252,10 @@ func (l *looker) parts(n *expr, r *Reason) {
 		switch kid.op {
 		case opField, opGet, opIndex, opChain, opLocal:
 			l.part(kid, r)
+		case opConst:
+			if text := l.text(kid); text != shown(kid.constant, maxValue) && isName(text) {
+				l.part(kid, r)
+			}
 		default:
 			l.parts(kid, r)
 		}
@@ -259,6 +263,11 @@ func (l *looker) parts(n *expr, r *Reason) {
 			return
 		}
 	}
+}
+
+// isName reports whether a constant is not written as one: params.limit.
+func isName(text string) bool {
+	return text != "" && (text[0] == '_' || text[0] == '$' || text[0]|0x20-'a' < 26)
 }
 
 func (l *looker) part(n *expr, r *Reason) {

@@ -18,9 +18,9 @@ const (
 	// A batch has at most so many events, bytes of events, and decisions.
 	batchEvents    = 256
 	batchBytes     = 128 << 10
-	batchDecisions = 64 << 10
+	batchDecisions = 8 << 10
 	// turnFor is how long one call keeps others of its domain waiting.
-	turnFor = 10 * time.Millisecond
+	turnFor = 4 * time.Millisecond
 	// attempts is how many processes may be lost one after the other, to no
 	// filter that is known and without a decision, before a call gives up.
 	attempts = 3

@@ -84,6 +84,16 @@ func TestNoOrphans(t *testing.T) {
 	})
 }
 
+// TestTheKernelEndsWorkers looks at how a worker is started: beside the end of
+// its input, which it sees itself, the kernel ends it with this process.
+func TestTheKernelEndsWorkers(t *testing.T) {
+	cmd := exec.Command("worker")
+	prepare(cmd)
+	if got := cmd.SysProcAttr.Pdeathsig; got != syscall.SIGKILL || !cmd.SysProcAttr.Setpgid {
+		t.Errorf("got the signal %v and a group of its own %v, want %v and true", got, cmd.SysProcAttr.Setpgid, syscall.SIGKILL)
+	}
+}
+
 // TestWhatTheKernelRefuses looks at a worker from outside.
 func TestWhatTheKernelRefuses(t *testing.T) {
 	t.Setenv("CARILLON_SECRET", "tell nobody")

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"carillon/scripts/filter"
 )
@@ -21,7 +23,9 @@ func TestMemoryKeptFromEventToEvent(t *testing.T) {
 		"events":     "kept.push(e.attributes, e.data, e.data.new_state, JSON.parse(JSON.stringify(e.data)))",
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := newTestPool(t, Options{})
+			p := newTestPool(t, Options{Deadline: 5 * time.Second})
+			var later atomic.Int64
+			p.now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
 			allocates := "e => { let s = ''; for (let i = 0; i < 20; i++) s += 'some text'; return s.length + e.seq }"
 			filters := compileAll(t, p, "operator", "e => e.seq % 2", allocates, "const kept = []; export default e => { "+keep+"; return true }", "e => true", allocates)
 			events := lights(1000)
@@ -48,8 +52,15 @@ func TestMemoryKeptFromEventToEvent(t *testing.T) {
 			}
 			reason, _ := filters[2].Quarantined()
 			t.Logf("%s: after %d events: %s; %d processes", name, told[2], reason, p.Stats().Started)
+			if !strings.Contains(reason, "kept") || p.Stats().Started != 1 {
+				t.Errorf("got %q and %d processes, want the amount that it kept and one process", reason, p.Stats().Started)
+			}
 			if told[1] != told[3] || told[0] != told[1]/2 {
 				t.Errorf("decisions of the others: got %v", told)
+			}
+			later.Store(int64(quarantineFor))
+			if got := answers(t, p, "operator", lights(1), filters[2:3], nil); len(got) != 1 || got[0] != "0:0=match" {
+				t.Errorf("after the quarantine: got %v, want a match", got)
 			}
 		})
 	}
@@ -59,7 +70,7 @@ func TestMemoryKeptFromEventToEvent(t *testing.T) {
 // are left alone.
 func TestMemoryThatIsNotKept(t *testing.T) {
 	skipUnderRace(t)
-	p := newTestPool(t, Options{})
+	p := newTestPool(t, Options{Deadline: 5 * time.Second})
 	filters := compileAll(t, p, "operator",
 		"e => new Array(1e3).fill(e.seq).length === 1e3",
 		"const table = Array.from({length: 1001}, (_, i) => i); export default e => table[e.seq] === e.seq",

@@ -32,6 +32,9 @@ const (
 	idleAfter = time.Minute
 )
 
+// ErrQuarantined tells that a filter may not be compiled for some time.
+var ErrQuarantined = errors.New("loading a filter")
+
 // ErrClosed is what a closed Pool answers.
 var ErrClosed = errors.New("the filters' workers are closed")
 
@@ -258,7 +261,7 @@ func (p *Pool) known(print fingerprint) (*Filter, error) {
 	defer p.mu.Unlock()
 	if q := p.quarantined[print]; q != nil {
 		if p.now().Before(q.until) {
-			return nil, &filter.Error{Line: 1, Column: 1, Message: q.message()}
+			return nil, fmt.Errorf("%w: %w", ErrQuarantined, &filter.Error{Line: 1, Column: 1, Message: q.message()})
 		}
 		delete(p.quarantined, print)
 	}

@@ -287,7 +287,7 @@ func TestWithoutAPage(t *testing.T) {
 		switch attack.name {
 		case "loop", "repeat", "fill", "map recursion", "deep JSON":
 			t.Run(attack.name, func(t *testing.T) {
-				p := newTestPool(t, Options{})
+				p := newTestPool(t, Options{Deadline: 200 * time.Millisecond})
 				p.noPage = true
 				testAttack(t, p, "e => e.seq === 20 ? "+attack.source+" : true", attack.survives)
 			})

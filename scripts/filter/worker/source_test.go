@@ -2,7 +2,9 @@ package worker
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,9 +34,6 @@ func TestWhatAFilterMayBe(t *testing.T) {
 		"eval('e.seq === 2')",
 		"new Function('e', 'return e.seq === 2')(e)",
 		"e => (e => e)(e.seq === 2)",
-		"e.seq === 2\n//# sourceMappingURL=file:///nowhere/at/all.map",
-		"e => eval('e.seq === 2\\n//# sourceMappingURL=file:///nowhere/at/all.map')",
-		"e => new Function('e', 'return e.seq === 2\\n//# sourceMappingURL=file:///nowhere/at/all.map')(e)",
 	} {
 		f, err := p.Compile(context.Background(), "operator", "f", source, map[string]any{"two": 2.0})
 		if err != nil {
@@ -100,6 +99,35 @@ func TestWhatAFilterMayNotBe(t *testing.T) {
 	}
 	if s := p.Stats(); s.Started != 1 || s.Filters != 0 {
 		t.Errorf("got %+v, want one process and no filters", s)
+	}
+}
+
+// TestNoSourceMaps names source maps, for which goja would read files: none of
+// them counts. Whether one does shows in the place of an error.
+func TestNoSourceMaps(t *testing.T) {
+	content := `{"version":3,"sources":["a.js"],"names":[],"mappings":"AAoGA;AAAA;AAAA;AAAA;AAAA"}`
+	file := filepath.Join(t.TempDir(), "a.map")
+	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	server := newServer(io.Discard, 64<<20, false) // without limits: the file can be read
+	for i, url := range []string{"data:application/json;base64," + base64.StdEncoding.EncodeToString([]byte(content)), "file://" + file, file} {
+		line := "\nnothing.at.all\n//# sourceMappingURL=" + url
+		for _, source := range []string{
+			"e => {\n" + line + "\n}",
+			fmt.Sprintf("e => eval(%q)", line),
+			fmt.Sprintf("e => (0, eval)(%q)", line),
+			fmt.Sprintf("e => new Function(%q)()", line),
+		} {
+			text := "\n\nexport default e => { try { return (" + source + ")(e) } catch (x) { return {stack: x.stack} } }\n//# sourceMappingURL=" + url
+			id := uint32(i + 1)
+			server.load(load{id: id, name: "f", source: text})
+			d := &decoder{s: asString(appendEvent(nil, lights(1)[0]))}
+			got := server.programs[id].decide(newView(server.values, d.event()))
+			if !strings.Contains(got.data, "nothing is not defined") || strings.Contains(got.data, "a.js") {
+				t.Errorf("%s: got %s %s, want a stack without the map's file", text, got.data, got.err)
+			}
+		}
 	}
 }
 

@@ -37,9 +37,11 @@ type watch struct {
 	proc     *process
 	deadline time.Duration
 	ticker   *time.Ticker
-	place    uint64        // at the last look
-	used     time.Duration // processor time at the last look
 	looked   time.Time
+	used     time.Duration // processor time at the last look
+	place    uint64        // at the last look
+	since    time.Time     // the first look that found it
+	there    time.Duration // processor time since then
 	heard    time.Time     // when it last said something
 	lost     time.Duration // time for nothing known since then
 }
@@ -101,6 +103,13 @@ func (w *watch) running() *Filter {
 	return w.proc.loaded[id]
 }
 
+// hangs reports whether a filter has been at one event for longer than its
+// deadline by the clock, because others use the processors too. A good part of
+// that has to be its own doing.
+func (w *watch) hangs(now time.Time) bool {
+	return now.Sub(w.since) > w.deadline*3/2 && w.there > w.deadline/4
+}
+
 // look charges the filter that runs and kills the process if it is over its
 // budget.
 func (w *watch) look() *ended {
@@ -111,15 +120,18 @@ func (w *watch) look() *ended {
 		taken = now.Sub(w.looked)
 	}
 	place := w.proc.place.Load()
-	if place != w.place {
+	if place == w.place {
+		w.there += taken
+	} else {
 		// Others may have run since the last look: a late one must not make
 		// the one that is found pay for all of them.
 		taken = min(taken, 2*w.deadline/looks)
+		w.place, w.since, w.there = place, now, 0
 	}
-	w.place, w.used, w.looked = place, used, now
+	w.used, w.looked = used, now
 	f := w.running()
 	switch {
-	case f != nil && f.budget.charge(taken, w.deadline):
+	case f != nil && (f.budget.charge(taken, w.deadline) || w.hangs(now)):
 		w.lane.bury()
 		return &ended{culprit: f, reason: "took longer than " + w.deadline.String()}
 	case f == nil:

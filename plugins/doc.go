@@ -1,0 +1,26 @@
+// Package plugins is the adapter host: every executable of a folder, or named in
+// the configuration, runs as an adapter: a process of its own that speaks to
+// hardware.
+//
+// Each start is a generation, mqtt@3. What it declares belongs to the adapter
+// mqtt from then on; its entities become unavailable when its process ends, is
+// ended or hangs, and are taken up again by the next generation. A crashed adapter
+// is started again after 0.5 s, at most 60 s; five crashes within ten minutes make it
+// failed until somebody asks for it or it changes.
+//
+// A new executable or configuration is a transaction, as a script's reload is:
+// the new generation starts beside the old, shakes hands, is configured and
+// answers for its health before the old one is drained; then its session opens.
+// An exclusive adapter ends first, and is started again if the new one fails.
+// Commands that come in between wait.
+//
+// Order: what one adapter publishes goes into the journal in its order, each item
+// once, whatever the journal's trouble; the old generation's last before the new
+// one's first. A command's answer comes behind what was published under its context.
+// Items that are refused are named in the acknowledgement, with a counted reason.
+//
+// Blocking: an adapter may have Credit items on their way to the journal, and
+// gets credit back as the journal stores them. No adapter, stopped, silent or
+// hostile, makes anybody else wait: every call to it has a deadline, every queue
+// a bound, and what breaks the contract ends the process with a named Reason.
+package plugins

@@ -1,0 +1,326 @@
+package plugins
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"unicode/utf8"
+
+	"carillon/plugins/adapter/wire"
+	"carillon/runtime"
+)
+
+// entities are what an adapter has declared, over all of its generations.
+type entities struct {
+	a        *adapter
+	changing sync.Mutex // held while what is declared changes; telling the runtime may wait for the journal
+
+	mu sync.Mutex
+	// Guarded by mu, never held for long. What an entity shows is written by the publisher of the
+	// generation in service only.
+	byID    map[string]*entity
+	devices map[string][]string // ids of entities, by device
+}
+
+// An entity is what the adapter says of one.
+type entity struct {
+	id         string
+	device     string
+	services   []string
+	generation int // that declared it last
+
+	attributes json.RawMessage // of its own, canonical
+	extra      string          // those of the last state, as they came
+	merged     json.RawMessage // both, canonical
+	told       bool            // merged is what the runtime was told last
+	state      string          // the last; valid if known
+	known      bool
+	away       bool // the adapter doesn't reach it
+}
+
+// declare takes devices in, and returns what is wrong with each. Those that are
+// all right belong to the adapter from then on.
+func (es *entities) declare(generation int, devices []*wire.Device) []error {
+	es.changing.Lock()
+	defer es.changing.Unlock()
+	errs := make([]error, len(devices))
+	before := es.copy()
+	good := 0
+	for i, d := range devices {
+		if errs[i] = es.add(generation, d); errs[i] == nil {
+			good++
+		}
+	}
+	if good == 0 || es.register() == nil {
+		return errs
+	}
+	// Somebody else has one of them: find out whose devices are to blame.
+	es.restore(before)
+	for i, d := range devices {
+		if errs[i] != nil {
+			continue
+		}
+		before = es.copy()
+		if errs[i] = es.add(generation, d); errs[i] != nil {
+			continue
+		}
+		if errs[i] = es.register(); errs[i] != nil {
+			es.restore(before)
+		}
+	}
+	return errs
+}
+
+// An image is what declare goes back to.
+type image struct {
+	byID    map[string]entity
+	devices map[string][]string
+}
+
+func (es *entities) copy() image {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	m := image{make(map[string]entity, len(es.byID)), make(map[string][]string, len(es.devices))}
+	for id, e := range es.byID {
+		m.byID[id] = *e
+	}
+	for id, ids := range es.devices {
+		m.devices[id] = slices.Clone(ids)
+	}
+	return m
+}
+
+func (es *entities) restore(m image) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	clear(es.byID)
+	clear(es.devices)
+	for id, e := range m.byID {
+		es.byID[id] = &e
+	}
+	for id, ids := range m.devices {
+		es.devices[id] = slices.Clone(ids)
+	}
+}
+
+// add takes one device in, or nothing of it.
+func (es *entities) add(generation int, d *wire.Device) error {
+	if d.Id == "" || len(d.Id) > 255 {
+		return errors.New("a device's id has 1 to 255 bytes")
+	}
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	attributes := make([]json.RawMessage, len(d.Entities))
+	fresh := 0
+	for i, e := range d.Entities {
+		if !runtime.ValidEntityID(e.EntityId) {
+			return fmt.Errorf("%.300q is no entity id: it is <domain>.<object>, both of lower-case letters, digits and single underscores (light.kitchen)", e.EntityId)
+		}
+		known := es.byID[e.EntityId]
+		switch {
+		case known == nil:
+			fresh++
+		case known.device != d.Id && known.generation == generation:
+			return fmt.Errorf("%s is of device %.100q already", e.EntityId, known.device)
+		}
+		if len(e.Services) > maxServices {
+			return fmt.Errorf("%s takes %d commands, more than %d", e.EntityId, len(e.Services), maxServices)
+		}
+		var err error
+		if attributes[i], err = canonical(e.Attributes); err != nil {
+			return fmt.Errorf("the attributes of %s %w", e.EntityId, err)
+		}
+	}
+	if len(es.byID)+fresh > maxEntities {
+		return fmt.Errorf("an adapter has at most %d entities", maxEntities)
+	}
+	es.put(generation, d, attributes)
+	return nil
+}
+
+// put makes d all that is said of the device.
+func (es *entities) put(generation int, d *wire.Device, attributes []json.RawMessage) {
+	former := es.devices[d.Id]
+	ids := make([]string, 0, len(d.Entities))
+	for i, w := range d.Entities {
+		e := es.byID[w.EntityId]
+		if e == nil {
+			e = &entity{id: w.EntityId}
+			es.byID[e.id] = e
+		} else if e.device != d.Id {
+			es.devices[e.device] = slices.DeleteFunc(es.devices[e.device], func(id string) bool { return id == e.id })
+		}
+		if e.generation != generation {
+			e.away = false
+		}
+		e.device, e.generation, e.services = d.Id, generation, slices.Clone(w.Services)
+		if !bytes.Equal(e.attributes, attributes[i]) || e.merged == nil {
+			e.attributes = attributes[i]
+			e.merge(e.extra)
+		}
+		ids = append(ids, e.id)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	for _, id := range former {
+		if _, still := slices.BinarySearch(ids, id); !still {
+			delete(es.byID, id)
+		}
+	}
+	es.devices[d.Id] = ids
+}
+
+// register tells the runtime what the adapter has.
+func (es *entities) register() error {
+	reg := runtime.Registration{Source: es.a.name}
+	es.mu.Lock()
+	for id, e := range es.byID {
+		reg.Entities = append(reg.Entities, id)
+		for _, name := range e.services {
+			reg.Services = append(reg.Services, runtime.Service{
+				Domain: runtime.Domain(id), Name: name, EntityID: id, Handler: es.a.obey,
+			})
+		}
+	}
+	es.mu.Unlock()
+	slices.Sort(reg.Entities)
+	return es.a.host.Runtime.Register(es.a.producer(), reg)
+}
+
+// drop forgets entities, and devices that have none then.
+func (es *entities) drop(ids []string) error {
+	es.changing.Lock()
+	defer es.changing.Unlock()
+	es.mu.Lock()
+	for _, id := range ids {
+		e := es.byID[id]
+		if e == nil {
+			continue
+		}
+		delete(es.byID, id)
+		rest := slices.DeleteFunc(es.devices[e.device], func(other string) bool { return other == id })
+		if es.devices[e.device] = rest; len(rest) == 0 {
+			delete(es.devices, e.device)
+		}
+	}
+	es.mu.Unlock()
+	return es.register()
+}
+
+// undeclared returns the entities that the generation has not declared.
+func (es *entities) undeclared(generation int) (ids []string) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	for id, e := range es.byID {
+		if e.generation != generation {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// all returns the ids of all entities, sorted.
+func (es *entities) all() []string { return es.undeclared(-1) }
+
+func (es *entities) count() int {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	return len(es.byID)
+}
+
+// lose forgets what the entities showed: nobody speaks for them any more.
+func (es *entities) lose() {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	for _, e := range es.byID {
+		e.known, e.told, e.away = false, false, false
+	}
+}
+
+// find returns what an Availability or a Removal is about.
+func (es *entities) find(generation int, device string, ids []string) ([]*entity, error) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	if device != "" {
+		ids = append(slices.Clone(es.devices[device]), ids...)
+		if len(ids) == 0 {
+			return nil, fmt.Errorf("device %.100q is not declared", device)
+		}
+	}
+	found := make([]*entity, 0, len(ids))
+	for _, id := range ids {
+		e := es.byID[id]
+		if e == nil || e.generation != generation {
+			return nil, notDeclared(id)
+		}
+		found = append(found, e)
+	}
+	return found, nil
+}
+
+func notDeclared(id string) error {
+	return fmt.Errorf("%.300q is not declared by this adapter", id)
+}
+
+// of returns an entity that the generation has declared.
+func (es *entities) of(generation int, id string) *entity {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	if e := es.byID[id]; e != nil && e.generation == generation {
+		return e
+	}
+	return nil
+}
+
+// merge makes the attributes that a state with extra ones carries.
+func (e *entity) merge(extra string) error {
+	merged := e.attributes
+	if extra != "" {
+		var own, more map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(extra), &more); err != nil {
+			return fmt.Errorf("must be a JSON object: %w", err)
+		}
+		if err := json.Unmarshal(e.attributes, &own); err != nil {
+			return err
+		}
+		for k, v := range more {
+			own[k] = v
+		}
+		text, err := json.Marshal(own)
+		if err != nil {
+			return err
+		}
+		if merged, err = canonical(string(text)); err != nil {
+			return err
+		}
+	}
+	e.extra, e.merged, e.told = extra, merged, false
+	return nil
+}
+
+// canonical checks attributes.
+func canonical(text string) (json.RawMessage, error) {
+	if len(text) > runtime.MaxAttributes {
+		return nil, fmt.Errorf("have %d bytes, more than %d", len(text), runtime.MaxAttributes)
+	}
+	c, err := runtime.CanonicalObject([]byte(text))
+	if err == nil && len(c) > runtime.MaxAttributes {
+		err = fmt.Errorf("have %d bytes, more than %d", len(c), runtime.MaxAttributes)
+	}
+	return c, err
+}
+
+// checkState returns what is wrong with the value of a state.
+func checkState(s string) error {
+	if len(s) > runtime.MaxState && utf8.RuneCountInString(s) > runtime.MaxState {
+		return fmt.Errorf("the state has more than %d characters: put long values into an attribute", runtime.MaxState)
+	}
+	if !utf8.ValidString(s) {
+		return errors.New("the state is no UTF-8")
+	}
+	return nil
+}

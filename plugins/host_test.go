@@ -1,0 +1,220 @@
+//go:build unix
+
+package plugins
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"carillon/runtime"
+)
+
+func TestFromFolderToJournalAndBack(t *testing.T) {
+	b := newBench(t, nil, "lamps", "version=1")
+	<-b.host.Ready()
+	b.awaitShown("light.lamp", "off")
+	st := b.awaitState("lamps", Ready)
+	if st.Generation != 1 || st.Version != "1" || st.PID == 0 || st.Entities != 1 || len(st.SHA256) != 64 {
+		t.Errorf("status: got %+v", st)
+	}
+	r, err := b.call("turn_on", "light.lamp")
+	if err != nil || string(r.Response) != `{"by":"1"}` || len(r.Changed) != 1 || r.Changed[0].State != "on" {
+		t.Errorf("turn_on: got %+v, %v, want the response and light.lamp on", r, err)
+	}
+	if got := string(b.rt.State("light.lamp").Attributes); got != `{"friendly_name":"Lamp"}` {
+		t.Errorf("attributes: got %s", got)
+	}
+	if _, err := b.call("turn_off", "light.lamp"); err == nil || !strings.Contains(err.Error(), "it can't be turned off") {
+		t.Errorf("turn_off: got %v, want the adapter's error", err)
+	}
+	if got, want := b.story("light.lamp"), []string{"off", "on"}; !slices.Equal(got, want) {
+		t.Errorf("states: got %v, want %v", got, want)
+	}
+	started := b.find(runtime.AdapterStarted)
+	if len(started) != 1 || started[0].Source != "lamps@1" {
+		t.Errorf("adapter_started: got %d, want one of lamps@1", len(started))
+	}
+	copies, err := filepath.Glob(filepath.Join(b.host.DataDir, st.SHA256))
+	if err != nil || len(copies) != 1 {
+		t.Errorf("copy of the executable: got %v, %v, want one named by its hash", copies, err)
+	}
+	b.stop()
+	if alive(st.PID) {
+		t.Errorf("process %d lives on after the host has ended", st.PID)
+	}
+	if got := b.shows("light.lamp"); got != "on" {
+		t.Errorf("after the end of the server: got %q, want the state as it was", got)
+	}
+}
+
+func TestKilledAdapter(t *testing.T) {
+	b := newBench(t, nil, "lamps", "version=1")
+	st := b.awaitState("lamps", Ready)
+	b.awaitShown("light.lamp", "off")
+	killed := time.Now()
+	if err := syscall.Kill(st.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.await("it was noticed", func() bool { s := b.status("lamps"); return s.PID != st.PID })
+	if took := time.Since(killed); took > 500*time.Millisecond {
+		t.Errorf("noticing it took %v", took)
+	}
+	b.await("the lamp was unavailable, and is back", func() bool {
+		return slices.Equal(b.story("light.lamp"), []string{"off", "unavailable", "off"})
+	})
+	if st = b.awaitState("lamps", Ready); st.Generation != 2 || st.Restarts != 1 {
+		t.Errorf("got generation %d, %d restarts, want 2, 1", st.Generation, st.Restarts)
+	}
+	if _, err := b.call("turn_on", "light.lamp"); err != nil {
+		t.Errorf("turn_on: %v", err)
+	}
+	if got := b.failures(); !slices.Equal(got, []string{"exit"}) {
+		t.Errorf("adapter_failed: got %v, want one for the exit", got)
+	}
+}
+
+func TestFiveCrashes(t *testing.T) {
+	b := newBench(t, nil, "lamps", "crash")
+	st := b.awaitState("lamps", Failed)
+	if st.Reason != ReasonCrashes || !strings.Contains(st.Error, "exit status 3") {
+		t.Errorf("got %s: %s, want a crash loop with exit status 3", st.Reason, st.Error)
+	}
+	if got := len(b.failures()); got != 5 {
+		t.Errorf("got %d failures, want 5", got)
+	}
+	if _, err := b.call("turn_on", "light.lamp"); err == nil || !strings.Contains(err.Error(), "has failed") {
+		t.Errorf("turn_on: got %v, want that it has failed", err)
+	}
+	if err := b.host.Restart("lamps"); err != nil {
+		t.Fatal(err)
+	}
+	b.await("it is tried again when asked", func() bool { return b.status("lamps").Generation > 5 })
+	b.put("lamps", "version=2")
+	b.awaitState("lamps", Ready)
+	b.awaitShown("light.lamp", "off")
+}
+
+func TestBackOff(t *testing.T) {
+	for _, test := range []struct {
+		crash    int
+		min, max time.Duration
+	}{
+		{1, 400 * time.Millisecond, 600 * time.Millisecond},
+		{2, 800 * time.Millisecond, 1200 * time.Millisecond},
+		{7, 25600 * time.Millisecond, 38400 * time.Millisecond},
+		{8, 48 * time.Second, time.Minute},
+		{1000, 48 * time.Second, time.Minute},
+	} {
+		for _, chance := range []float64{0, 0.5, 0.999} {
+			got := backOff(500*time.Millisecond, time.Minute, test.crash, chance)
+			if got < test.min || got > test.max {
+				t.Errorf("crash %d, chance %v: got %v, want %v to %v", test.crash, chance, got, test.min, test.max)
+			}
+		}
+	}
+}
+
+// A stopped process answers nothing, and ends by SIGKILL only.
+func TestStoppedAdapter(t *testing.T) {
+	b := newBench(t, func(b *bench) { b.host.times.hang = 200 * time.Millisecond }, "lamps", "version=1", "others", "version=1")
+	st := b.awaitState("lamps", Ready)
+	b.awaitState("others", Ready)
+	if err := syscall.Kill(st.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	b.await("the hang was noticed", func() bool { return slices.Contains(b.failures(), "hang") })
+	b.await("it is back", func() bool { s := b.status("lamps"); return s.State == Ready && s.PID != st.PID })
+	if alive(st.PID) {
+		t.Errorf("process %d is still there", st.PID)
+	}
+	if got := b.status("others"); got.Restarts != 0 {
+		t.Errorf("the other adapter was restarted %d times", got.Restarts)
+	}
+	// The end of the server does not wait for one either.
+	if err := syscall.Kill(b.status("lamps").PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	b.stop()
+	if took := time.Since(began); took > 6*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+}
+
+func TestDisableDrainEnable(t *testing.T) {
+	b := newBench(t, nil, "lamps", "version=1")
+	st := b.awaitState("lamps", Ready)
+	for _, stop := range []struct {
+		how  func(string) error
+		want Reason
+	}{{b.host.Disable, ReasonDisabled}, {b.host.Drain, ReasonDrained}} {
+		if err := stop.how("lamps"); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.awaitState("lamps", Disabled); got.Reason != stop.want || got.PID != 0 {
+			t.Errorf("got %+v, want it disabled for %s", got, stop.want)
+		}
+		b.awaitShown("light.lamp", runtime.Unavailable)
+		if _, err := b.call("turn_on", "light.lamp"); err == nil || !strings.Contains(err.Error(), "is stopped") {
+			t.Errorf("turn_on: got %v, want that it is stopped", err)
+		}
+		if err := b.host.Enable("lamps"); err != nil {
+			t.Fatal(err)
+		}
+		b.awaitState("lamps", Ready)
+		b.awaitShown("light.lamp", "off")
+	}
+	if alive(st.PID) {
+		t.Errorf("process %d is still there", st.PID)
+	}
+	if err := b.host.Restart("nobody"); err != ErrUnknown {
+		t.Errorf("Restart of nobody: got %v, want %v", err, ErrUnknown)
+	}
+}
+
+func TestFileThatGoes(t *testing.T) {
+	b := newBench(t, nil, "lamps", "version=1")
+	st := b.awaitState("lamps", Ready)
+	b.awaitShown("light.lamp", "off")
+	if err := os.Remove(filepath.Join(b.host.Dir, "lamps")); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitShown("light.lamp", runtime.Unavailable)
+	b.await("it is gone", func() bool { return len(b.host.List()) == 0 })
+	if alive(st.PID) {
+		t.Errorf("process %d is still there", st.PID)
+	}
+	b.put("lamps", "version=2")
+	b.awaitShown("light.lamp", "off")
+}
+
+func TestConfiguration(t *testing.T) {
+	b := newBench(t, func(b *bench) {
+		b.host.Adapters = map[string]AdapterConfig{"lamps": {Config: []byte(`{"name":"hall"}`)}, "off": {Path: "lamps", Disabled: true}}
+	}, "lamps", "version=1 reconfigures")
+	st := b.awaitState("lamps", Ready)
+	b.awaitShown("light.hall", "off")
+	b.awaitState("off", Disabled)
+	b.host.SetConfig(map[string]AdapterConfig{"lamps": {Config: []byte(`{"wrong":true}`)}})
+	b.await("the mistake is told", func() bool { return b.status("lamps").Reason == ReasonConfig })
+	if got := b.status("lamps"); got.State != Ready || got.PID != st.PID || !strings.Contains(got.Error, "/wrong: must not be true") {
+		t.Errorf("got %+v, want it ready as before, and the field's error", got)
+	}
+	b.host.SetConfig(map[string]AdapterConfig{"lamps": {Config: []byte(`{"name":"attic"}`)}})
+	b.await("the mistake is gone", func() bool { return b.status("lamps").Reason == "" })
+	if got := b.status("lamps"); got.PID != st.PID {
+		t.Errorf("it was restarted for a configuration that it takes as it runs")
+	}
+	// Other arguments need another process.
+	b.host.SetConfig(map[string]AdapterConfig{"lamps": {Config: []byte(`{"name":"attic"}`), Args: []string{"-v"}}})
+	b.awaitShown("light.attic", "off")
+	if got := b.awaitState("lamps", Ready); got.PID == st.PID {
+		t.Errorf("it was not restarted for other arguments")
+	}
+	b.awaitShown("light.hall", runtime.Unavailable) // nobody has declared it again
+}

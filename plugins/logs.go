@@ -1,0 +1,129 @@
+package plugins
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"carillon/plugins/adapter/wire"
+	"carillon/runtime"
+)
+
+// logLimits bound what an adapter's log costs: the first lines of a burst, then
+// some each second. What is over is counted.
+type logLimits struct {
+	mu   sync.Mutex
+	left limiter // guarded by mu
+}
+
+const (
+	logBurst = 200
+	logEvery = 50 * time.Millisecond
+	// maxFields bounds the fields of a structured line.
+	maxFields = 32
+)
+
+// A limiter lets burst things through at once and one more after each every.
+type limiter struct {
+	spent   int
+	since   time.Time
+	refused int
+}
+
+// allow reports whether one more may pass, and how many did not since the last
+// that did.
+func (l *limiter) allow(now time.Time, burst int, every time.Duration) (ok bool, refused int) {
+	if back := int(now.Sub(l.since) / every); back > 0 {
+		l.spent, l.since = max(l.spent-back, 0), now
+	}
+	if l.spent >= burst {
+		l.refused++
+		return false, 0
+	}
+	l.spent++
+	refused, l.refused = l.refused, 0
+	return true, refused
+}
+
+// printed logs a line of standard output or error. More is how many bytes of
+// it were cut.
+func (a *adapter) printed(stream, line string, more int) {
+	if more > 0 {
+		line = fmt.Sprintf("%s… (%d bytes more)", line, more)
+	}
+	level, text, fields := slog.LevelInfo, line, map[string]string{"stream": stream}
+	if strings.HasPrefix(line, "{") { // go-plugin's own log lines are such objects
+		var structured map[string]any
+		if json.Unmarshal([]byte(line), &structured) == nil && structured["@message"] != nil {
+			text = fmt.Sprint(structured["@message"])
+			level = levelOf(fmt.Sprint(structured["@level"]))
+		}
+	}
+	a.write(level, text, fields)
+}
+
+func levelOf(name string) slog.Level {
+	switch name {
+	case "trace", "debug":
+		return slog.LevelDebug
+	case "warn":
+		return slog.LevelWarn
+	case "error":
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+// logged takes a structured line.
+func (a *adapter) logged(l *wire.Log) {
+	level := [...]slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}[min(max(l.GetLevel(), 0), 3)]
+	a.write(level, l.GetMessage(), l.GetFields())
+}
+
+// write brings a line to the log and, unless it is for debugging, into an
+// adapter_log event, as far as the limit allows.
+func (a *adapter) write(level slog.Level, text string, fields map[string]string) {
+	a.stats.logLines.Add(1)
+	a.logs.mu.Lock()
+	ok, leftOut := a.logs.left.allow(time.Now(), logBurst, logEvery)
+	a.logs.mu.Unlock()
+	if !ok {
+		a.count(&a.stats.logDropped, "log_limit", 1)
+		return
+	}
+	text = cut(text, maxLine)
+	args := []any{"adapter", a.name}
+	kept := map[string]string{}
+	for i, k := range slices.Sorted(maps.Keys(fields)) {
+		if i == maxFields {
+			break
+		}
+		k, v := cut(k, 64), cut(fields[k], 512)
+		kept[k] = v
+		args = append(args, k, v)
+	}
+	if leftOut > 0 {
+		args = append(args, "left_out", leftOut)
+	}
+	a.host.log().Log(context.Background(), level, text, args...)
+	if level < slog.LevelInfo {
+		return
+	}
+	a.host.report(runtime.AdapterLog, a.name, map[string]any{
+		"adapter": a.name, "level": strings.ToLower(level.String()), "message": text, "fields": kept, "left_out": leftOut,
+	})
+}
+
+// cut returns at most n bytes of s, and valid UTF-8.
+func cut(s string, n int) string {
+	if len(s) > n {
+		s = s[:n] + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}

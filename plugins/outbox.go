@@ -1,0 +1,61 @@
+package plugins
+
+import (
+	"context"
+	"sync"
+
+	"carillon/plugins/adapter/wire"
+)
+
+// An outbox holds what waits to be sent to the adapter. It is bounded by what may be
+// in it: one Ack for each batch in the window, commands and their cancellation up to
+// maxCommands a second time, one beat.
+type outbox struct {
+	wake chan struct{} // depth 1: it only says that there is something
+
+	mu   sync.Mutex
+	list []*wire.FromHost // guarded by mu
+}
+
+// maxOutbox is more than all that may wait: beyond it the adapter has stopped
+// reading.
+const maxOutbox = Credit + 4*maxCommands
+
+func (o *outbox) init() { o.wake = make(chan struct{}, 1) }
+
+// put reports whether there was room.
+func (o *outbox) put(m *wire.FromHost) bool {
+	o.mu.Lock()
+	full := len(o.list) >= maxOutbox
+	if !full {
+		o.list = append(o.list, m)
+	}
+	o.mu.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+	return !full
+}
+
+// take waits for the next.
+func (o *outbox) take(ctx context.Context) (*wire.FromHost, bool) {
+	for {
+		o.mu.Lock()
+		if len(o.list) > 0 {
+			m := o.list[0]
+			o.list[0] = nil
+			if o.list = o.list[1:]; len(o.list) == 0 {
+				o.list = nil
+			}
+			o.mu.Unlock()
+			return m, true
+		}
+		o.mu.Unlock()
+		select {
+		case <-o.wake:
+		case <-ctx.Done():
+			return nil, false
+		}
+	}
+}

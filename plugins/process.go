@@ -1,0 +1,262 @@
+package plugins
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	goruntime "runtime"
+)
+
+// A process is an adapter's process, and go-plugin's runner.Runner for it. Its
+// output never reaches go-plugin but for the first line.
+type process struct {
+	// Static after start.
+	cmd    *exec.Cmd
+	spawn  *spawner
+	memory int64
+	hello  *hello
+	lines  func(stream, line string, more int) // gets stdout behind the first line, and stderr
+	exited chan struct{}                       // closed by wait
+
+	ended error // how it ended; valid once exited
+
+	mu sync.Mutex
+	// Guarded by mu.
+	reaped bool // its number may be another's by now
+	killed bool // by us
+}
+
+// A spawner starts processes, all on one thread that lives as long as it: Linux
+// kills a process when the thread that started it ends.
+type spawner struct{ jobs chan func() }
+
+func (s *spawner) run(ctx context.Context) {
+	goruntime.LockOSThread() // and never unlocked: the thread ends with this goroutine
+	for {
+		select {
+		case job := <-s.jobs:
+			job()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *spawner) start(ctx context.Context, cmd *exec.Cmd) error {
+	started := make(chan error, 1)
+	select {
+	case s.jobs <- func() { started <- startProgram(cmd) }:
+		return <-started
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// startProgram starts cmd. A program that was just written may still be open for
+// writing in a child that another goroutine is starting: that takes milliseconds.
+func startProgram(cmd *exec.Cmd) error {
+	for tries := 0; ; tries++ {
+		attempt := *cmd
+		err := attempt.Start()
+		if err == nil {
+			*cmd = attempt
+			return nil
+		}
+		if !isBusy(err) || tries == 50 {
+			return err
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// Start implements runner.Runner.
+func (p *process) Start(ctx context.Context) error {
+	outR, outW, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	errR, errW, err := os.Pipe()
+	if err != nil {
+		outR.Close()
+		outW.Close()
+		return err
+	}
+	p.cmd.Stdout, p.cmd.Stderr = outW, errW
+	err = p.spawn.start(ctx, p.cmd)
+	outW.Close()
+	errW.Close()
+	if err == nil {
+		err = p.limitMemory()
+	}
+	if err != nil {
+		outR.Close()
+		errR.Close()
+		return &failure{Reason: ReasonStart, Err: err}
+	}
+	var readers sync.WaitGroup
+	readers.Go(func() { p.readOut(outR) })
+	readers.Go(func() { readLines(errR, func(line string, more int) { p.lines("stderr", line, more) }) })
+	go p.wait(&readers, outR, errR)
+	return nil
+}
+
+// limitMemory bounds the memory of the process, or ends it.
+func (p *process) limitMemory() error {
+	if p.memory == 0 {
+		return nil
+	}
+	err := limitMemory(p.cmd.Process.Pid, p.memory)
+	if err != nil {
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+	}
+	return err
+}
+
+// wait notices the end of the process, then ends what it started.
+func (p *process) wait(readers *sync.WaitGroup, pipes ...*os.File) {
+	var err error
+	if awaitExit(p.cmd.Process.Pid) {
+		p.mu.Lock()
+		killGroup(p.cmd.Process)
+		err = p.cmd.Wait()
+	} else {
+		err = p.cmd.Wait()
+		p.mu.Lock()
+		killGroup(p.cmd.Process)
+	}
+	p.reaped = true
+	p.mu.Unlock()
+	if p.ended = err; err == nil {
+		p.ended = errors.New("exit status 0")
+	}
+	close(p.exited)
+	// Its last words may still be in the pipes, and somebody who left the group may
+	// hold them open for ever.
+	done := make(chan struct{})
+	go func() {
+		readers.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(200 * time.Millisecond):
+	}
+	for _, f := range pipes {
+		f.Close()
+	}
+}
+
+// kill ends the process and its group, and waits until it is gone.
+func (p *process) kill() {
+	p.mu.Lock()
+	started := p.pid() != 0
+	if started && !p.reaped {
+		p.killed = true
+		killGroup(p.cmd.Process)
+	}
+	p.mu.Unlock()
+	if started {
+		<-p.exited
+	}
+}
+
+// wasKilled reports whether kill found it alive.
+func (p *process) wasKilled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.killed
+}
+
+// A hello is the first line of stdout, for go-plugin to read.
+type hello struct {
+	io.ReadCloser
+	w *io.PipeWriter
+}
+
+func newHello() *hello {
+	r, w := io.Pipe()
+	return &hello{r, w}
+}
+
+// readOut gives go-plugin the first line, and what follows to the log.
+func (p *process) readOut(r io.Reader) {
+	first := true
+	readLinesOf(r, maxHello, func(line string, more int) {
+		switch {
+		case !first:
+			p.lines("stdout", line[:min(len(line), maxLine)], more+max(len(line)-maxLine, 0))
+		case more > 0:
+			p.hello.w.Write([]byte("a line of more than " + strconv.Itoa(maxHello) + " bytes\n"))
+		default:
+			p.hello.w.Write([]byte(line + "\n"))
+		}
+		if first {
+			first = false
+			p.hello.w.Close()
+		}
+	})
+	p.hello.w.Close()
+}
+
+// Wait implements runner.Runner.
+func (p *process) Wait(context.Context) error {
+	<-p.exited
+	return p.ended
+}
+
+// Kill implements runner.Runner.
+func (p *process) Kill(context.Context) error {
+	p.kill()
+	return nil
+}
+
+// Stdout implements runner.Runner.
+func (p *process) Stdout() io.ReadCloser { return p.hello }
+
+// Stderr implements runner.Runner.
+func (p *process) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }
+
+// Name implements runner.Runner.
+func (p *process) Name() string { return p.cmd.Path }
+
+// ID implements runner.Runner.
+func (p *process) ID() string { return strconv.Itoa(p.pid()) }
+
+func (p *process) pid() int {
+	if p.cmd == nil || p.cmd.Process == nil {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
+// Diagnose implements runner.Runner.
+func (p *process) Diagnose(context.Context) string { return "" }
+
+// PluginToHost implements runner.Runner. An adapter is on this machine.
+func (p *process) PluginToHost(network, address string) (string, string, error) {
+	switch network {
+	case "unix":
+		return network, address, nil
+	case "tcp":
+		host, _, err := net.SplitHostPort(address)
+		if ip := net.ParseIP(host); err == nil && ip.IsLoopback() {
+			return network, address, nil
+		}
+	}
+	return "", "", fmt.Errorf("it listens on %.100s %.200q, which is not on this machine", network, address)
+}
+
+// HostToPlugin implements runner.Runner.
+func (p *process) HostToPlugin(network, address string) (string, string, error) {
+	return network, address, nil
+}

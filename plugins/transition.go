@@ -1,0 +1,254 @@
+package plugins
+
+import (
+	"context"
+	"time"
+)
+
+// A transition makes an adapter what it is wanted to be, beside the goroutine
+// that decides about it. There is one at a time.
+type transition struct {
+	// Static after begin.
+	a      *adapter
+	want   wanted
+	old    *generation // in service; may be nil, and may end meanwhile
+	ctx    context.Context
+	cancel context.CancelFunc // gives up what has not yet touched the old one
+	began  time.Time
+}
+
+// An outcome is what became of a transition.
+type outcome struct {
+	spec       *spec
+	now        *generation // in service, if any
+	number     int         // of the generation that failed
+	failure    *failure
+	swapped    bool // one was in service before
+	rolledBack bool // now is another start of the old one
+	cancelled  bool // nothing was tried to the end
+	began      time.Time
+}
+
+// begin starts a transition to w.
+func (a *adapter) begin(ctx context.Context, w wanted) {
+	t := &transition{a: a, want: w, old: a.cur, began: time.Now()}
+	t.ctx, t.cancel = context.WithCancel(ctx)
+	a.under, a.asked, a.spec, a.retrying = t, w.asked, w.spec, false
+	a.retry.Stop()
+	if a.cur == nil && w.spec != nil && w.off == "" {
+		a.set(Starting, "", "")
+		a.routes.hold()
+	}
+	go func() {
+		o := t.run()
+		o.spec, o.began, o.swapped = w.spec, t.began, t.old != nil
+		a.outcomes <- o
+		signal(a.wake)
+	}()
+}
+
+// outdated reports whether something else is wanted by now.
+func (t *transition) outdated(w wanted) bool { return w != t.want }
+
+func (t *transition) run() outcome {
+	switch old := t.old; {
+	case t.want.spec == nil:
+		return t.stop(ReasonRemoved)
+	case t.want.off != "":
+		return t.stop(t.want.off)
+	case old == nil:
+		return t.start()
+	case t.reconfigures():
+		return t.reconfigure()
+	case old.desc.Exclusive:
+		return t.handOver()
+	}
+	return t.swap()
+}
+
+// stop drains the old one.
+func (t *transition) stop(why Reason) outcome {
+	t.a.set(Draining, why, "")
+	t.retire(why, max(t.want.drain, t.a.host.times.drain))
+	return outcome{}
+}
+
+// retire ends the old one; commands wait meanwhile.
+func (t *transition) retire(why Reason, patience time.Duration) {
+	if t.old != nil {
+		t.a.routes.hold()
+		t.old.retire(why, patience)
+	}
+}
+
+// start starts an adapter that is not running.
+func (t *transition) start() outcome {
+	g, err := t.a.prepare(t.ctx, t.want.spec)
+	if err == nil {
+		err = t.open(g, false)
+	}
+	if err != nil {
+		return t.failed(err, nil)
+	}
+	return outcome{now: g}
+}
+
+// swap starts the new one beside the old one.
+func (t *transition) swap() outcome {
+	g, err := t.a.prepare(t.ctx, t.want.spec)
+	if err == nil && g.desc.Exclusive {
+		// It was not, and is now: it must not be there twice from here on.
+		g.discard()
+		return t.handOver()
+	}
+	if err != nil {
+		return t.failed(err, t.old)
+	}
+	wasReady, former := t.old.ready.Load(), t.a.host.copies.hold(t.old.program)
+	t.retire(ReasonSwapped, t.a.host.times.drain)
+	if err := t.open(g, wasReady); err != nil {
+		return t.rollBack(err, former)
+	}
+	former.free()
+	return outcome{now: g}
+}
+
+// handOver ends the old one first: there can be one only.
+func (t *transition) handOver() outcome {
+	if f := t.want.spec.failure; f != nil {
+		return t.failed(f, t.old)
+	}
+	wasReady, former := t.old.ready.Load(), t.a.host.copies.hold(t.old.program)
+	t.retire(ReasonSwapped, t.a.host.times.drain)
+	g, err := t.a.prepare(t.ctx, t.want.spec)
+	if err == nil {
+		err = t.open(g, wasReady)
+	}
+	if err != nil {
+		return t.rollBack(err, former)
+	}
+	former.free()
+	return outcome{now: g}
+}
+
+// rollBack starts the old one again, which has ended for the new one's sake.
+func (t *transition) rollBack(why error, former *program) outcome {
+	number := t.a.lastNumber()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), t.a.host.times.start)
+	defer cancel()
+	g, err := t.a.prepareProgram(ctx, t.old.spec, former)
+	if err == nil {
+		err = t.open(g, false)
+	}
+	if err != nil {
+		t.a.log().Error("starting the former adapter again", "generation", t.old.source, "err", err)
+		return t.failed(why, nil)
+	}
+	o := t.failed(why, g)
+	o.number, o.rolledBack, o.cancelled = number, true, false
+	return o
+}
+
+// reconfigures reports whether the old one can take the new configuration as it
+// runs.
+func (t *transition) reconfigures() bool {
+	from, to := t.old.spec, t.want.spec
+	return t.old.desc.Reconfigures && t.want.asked == t.old.asked && to.failure == nil &&
+		from.file == to.file && from.sum == to.sum && from.conf.sameProcess(&to.conf)
+}
+
+func (t *transition) reconfigure() outcome {
+	if err := t.old.configure(t.ctx, &t.want.spec.conf); err != nil {
+		return t.failed(err, t.old)
+	}
+	t.old.spec = t.want.spec
+	t.a.note(nil)
+	return outcome{now: t.old}
+}
+
+func (t *transition) failed(err error, now *generation) outcome {
+	if now != nil && now == t.old && now.session.ctx.Err() != nil {
+		now = nil // it has ended meanwhile
+	}
+	f := asFailure(err, ReasonStart)
+	return outcome{now: now, number: t.a.lastNumber(), failure: f, cancelled: t.ctx.Err() != nil}
+}
+
+// open puts a generation into service. One that is to be ready and does not
+// become so is ended.
+func (t *transition) open(g *generation, ready bool) error {
+	g.asked = t.want.asked
+	if err := g.open(); err != nil {
+		return err
+	}
+	t.a.routes.open(g.session)
+	if ready {
+		if err := g.awaitReady(t.a.host.times.healthy); err != nil {
+			t.a.routes.hold()
+			g.retire(ReasonUnhealthy, t.a.host.times.exit)
+			return err
+		}
+	}
+	t.a.running(g)
+	go g.attend()
+	return nil
+}
+
+// awaitReady waits until it says that it is ready.
+func (g *generation) awaitReady(patience time.Duration) error {
+	limit := time.NewTimer(patience)
+	defer limit.Stop()
+	pause := g.a.host.times.poll / 500
+	for {
+		ready, detail, err := g.health(g.session.ctx)
+		if err == nil && ready {
+			g.ready.Store(true)
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, g.a.host.times.poll/20)
+		case <-g.session.ctx.Done():
+			return g.why()
+		case <-limit.C:
+			if err != nil {
+				return err
+			}
+			return failed(ReasonUnhealthy, "it did not become ready within %v: %s", patience, detail)
+		}
+	}
+}
+
+// attend looks after the health of a generation in service, and lets go of what
+// it has not declared.
+func (g *generation) attend() {
+	t := &g.a.host.times
+	claim := time.NewTimer(t.claim)
+	defer claim.Stop()
+	pause := t.poll / 500
+	for {
+		ready, detail, err := g.health(g.session.ctx)
+		if err != nil {
+			ready, detail = false, err.Error()
+		}
+		if g.session.ctx.Err() != nil {
+			return
+		}
+		g.a.feels(g, ready, detail)
+		if pause = min(2*pause, t.poll/20); ready {
+			pause = t.poll
+		}
+		select {
+		case <-time.After(pause):
+		case <-claim.C:
+			if left := g.a.entities.undeclared(g.number); len(left) > 0 {
+				g.a.log().Info("entities are let go: the adapter did not declare them again", "generation", g.source, "entities", len(left))
+				if err := g.a.entities.drop(left); err != nil {
+					g.a.log().Warn("letting go of entities", "err", err)
+				}
+			}
+		case <-g.session.ctx.Done():
+			return
+		}
+	}
+}
