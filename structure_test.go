@@ -24,6 +24,8 @@ var mayImport = map[string][]string{
 	"plugins":               {"runtime", "plugins/adapter", "plugins/adapter/wire", "internal/watch"},
 	"plugins/adapter":       {"plugins/adapter/wire"},
 	"plugins/hostsensors":   {"plugins/adapter"},
+	"examples/adapters":     {"runtime", "runtime/runtimetest", "plugins"},
+	"examples/adapters/go":  {"plugins/adapter"},
 	"plugins/mqtt":          {"plugins/adapter"},
 	"plugins/modbus":        {"plugins/adapter"},
 	"httpd":                 {"runtime", "httpd/broadcast", "httpd/ui", "internal/sse"},
@@ -36,7 +38,7 @@ var known = []string{
 	".", "runtime", "runtime/runtimetest", "runtime/journal", "scripts", "scripts/filter", "scripts/filter/worker",
 	"plugins", "plugins/adapter", "plugins/adapter/wire", "plugins/hostsensors", "plugins/mqtt", "plugins/modbus",
 	"httpd", "httpd/broadcast", "httpd/ui", "internal/config", "internal/watch", "internal/sse",
-	"internal/loadtest", "internal/typescript", "examples", "examples/home",
+	"internal/loadtest", "internal/typescript", "examples", "examples/home", "examples/adapters", "examples/adapters/go",
 }
 
 func TestImportTable(t *testing.T) {
@@ -94,9 +96,10 @@ func allowed(folder, imported string, test bool) bool {
 	if slices.Contains(may, "*") || slices.Contains(may, imported) {
 		return true
 	}
-	// Tests may use the package itself from outside, and the in-memory journal
-	// where the runtime may be used.
-	return test && (imported == folder || imported == "runtime/runtimetest" && (folder == "runtime" || slices.Contains(may, "runtime")))
+	// Tests may use the package itself from outside, the in-memory journal where
+	// the runtime may be used, and the conformance test where an adapter is made.
+	return test && (imported == folder || imported == "runtime/runtimetest" &&
+		(folder == "runtime" || slices.Contains(may, "runtime") || slices.Contains(may, "plugins/adapter")))
 }
 
 // TestImportTableCatchesAWrongImport breaks the rule to see that it holds.
@@ -111,6 +114,9 @@ func TestImportTableCatchesAWrongImport(t *testing.T) {
 		{"httpd/broadcast", "internal/sse", false, true},
 		{"scripts", "runtime/runtimetest", false, false},
 		{"scripts", "runtime/runtimetest", true, true},
+		{"plugins/hostsensors", "runtime/runtimetest", false, false},
+		{"plugins/hostsensors", "runtime/runtimetest", true, true},
+		{"httpd/broadcast", "runtime/runtimetest", true, false},
 		{".", "scripts", false, true},
 	} {
 		if got := allowed(test.folder, test.imported, test.test); got != test.want {

@@ -247,15 +247,13 @@ func TestMovingBetweenStreamAndPoll(t *testing.T) {
 	for reader := range 4 {
 		reading.Go(func() {
 			m := mover{h: h, at: id(0), random: rand.New(rand.NewPCG(uint64(reader), 7))}
-			for range 12 {
+			for rounds, over := 0, time.Now().Add(patience); rounds < 12 || m.next[0] < 100; rounds++ {
 				m.readStream()
 				m.readPolls()
-			}
-			if m.wrong != "" {
-				t.Error(m.wrong)
-			}
-			if m.next[0] < 100 {
-				t.Errorf("got only %d events, want hundreds", m.next[0])
+				if m.wrong != "" || time.Now().After(over) {
+					t.Errorf("got %d events in %d rounds, want hundreds; %s", m.next[0], rounds, m.wrong)
+					return
+				}
 			}
 		})
 	}

@@ -139,8 +139,9 @@ func (h *Hub) channel(name string, now time.Time) (*channel, error) {
 	if i < 0 {
 		return nil, fmt.Errorf("%w %q", ErrUnknownFormat, name)
 	}
-	ch := &channel{format: h.cfg.Formats[i], epoch: h.cfg.Epoch, feeds: make(map[feedKey]*feed)}
-	ch.quiet, ch.pinged = now.UnixNano(), now.UnixNano()
+	ch := &channel{format: h.cfg.Formats[i], epoch: h.cfg.Epoch, head: &h.head, feeds: make(map[feedKey]*feed)}
+	ch.quiet, ch.pinged, ch.quietest = now.UnixNano(), now.UnixNano(), now.UnixNano()
+	ch.leastRefs = h.cfg.feedRefs
 	ch.newTape = func(seq uint64) *tape { return newTape(h.cfg.TapeBytes, seq, h.fence, h.halt, h.play) }
 	ch.tape = ch.newTape(h.head.Load())
 	h.channels[name] = ch
@@ -151,7 +152,7 @@ func (h *Hub) channel(name string, now time.Time) (*channel, error) {
 func (h *Hub) feed(ch *channel, sel Selection, asData bool, now time.Time) *feed {
 	if sel.all() {
 		if ch.whole == nil {
-			ch.whole = &feed{ch: ch, whole: true, heads: &h.head}
+			ch.whole = &feed{ch: ch, whole: true}
 		}
 		return ch.whole
 	}
@@ -160,7 +161,7 @@ func (h *Hub) feed(ch *channel, sel Selection, asData bool, now time.Time) *feed
 	f := ch.feeds[key]
 	if f == nil {
 		head := h.head.Load()
-		f = &feed{ch: ch, sel: sel, asData: key.asData, heads: &h.head, since: head, base: head, quiet: now.UnixNano()}
+		f = &feed{ch: ch, sel: sel, asData: key.asData, since: head, base: head, quiet: now.UnixNano()}
 		ch.feeds[key] = f
 		h.uses(f)
 	}

@@ -88,7 +88,9 @@ func (ch *channel) beat(head uint64) {
 	ch.frame = appendPosition(ch.frame[:0], ch.epoch, head)
 	ch.onAll(head, true)
 	for _, f := range ch.feeds {
-		f.shrink()
+		if len(f.refs) > minRefs { // it changes with Hub.mu held only
+			f.shrink()
+		}
 	}
 }
 
@@ -150,9 +152,14 @@ func (ch *channel) pings(now time.Time, slack time.Duration, head uint64) {
 // are the channel's, off the tape: the unfiltered feed must not see them. A
 // stream that comes late gets the newest ping in the place of an older one.
 func (ch *channel) pingSilent(stamp, since int64, now time.Time, head uint64) {
+	if ch.quietest > since {
+		return
+	}
+	ch.quietest = stamp
 	encoded := false
 	for _, f := range ch.feeds {
 		if f.quiet > since {
+			ch.quietest = min(ch.quietest, f.quiet)
 			continue
 		}
 		if !encoded {

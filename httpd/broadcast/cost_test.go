@@ -19,6 +19,31 @@ type manyStreams struct {
 	seq  uint64
 	body []byte
 	ends []net.Conn
+
+	filters constant
+}
+
+// A constant is Filters that say the same of each event, without an allocation.
+type constant struct {
+	filters   []Filter
+	decisions []Decision
+}
+
+func (c *constant) Add(f Filter) {
+	c.filters = append(c.filters, f)
+	c.decisions = append(c.decisions, f.(*testFilter).decide(&Event{Seq: 2}))
+}
+func (c *constant) Remove(Filter) {}
+func (c *constant) Match(_ *Event, yield func(Filter, Decision)) {
+	for i, f := range c.filters {
+		yield(f, c.decisions[i])
+	}
+}
+func (c *constant) Ask(context.Context, string, []*Event, []Filter, func(int, int, Decision)) error {
+	return errors.New("no lanes")
+}
+func (c *constant) Decide(context.Context, Filter, []*Event, func(int, Decision)) error {
+	return errors.New("no journal")
 }
 
 func openMany(tb testing.TB, n int, sel func(i int) Selection) *manyStreams {
@@ -34,7 +59,7 @@ func openRequests(tb testing.TB, n int, request func(i int) Request) *manyStream
 		Epoch: "bench", Formats: []Format{{Name: "flat", Append: func(dst []byte, _ *Event) []byte { return append(dst, m.body...) }}},
 		Replay: func(context.Context, uint64, func(*Event) bool) error { return errors.New("no journal") },
 		First:  func() uint64 { return 1 },
-		Log:    slog.New(slog.DiscardHandler), BeatEvery: time.Hour,
+		Log:    slog.New(slog.DiscardHandler), BeatEvery: time.Hour, Filters: &m.filters,
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -106,10 +131,13 @@ func TestNoAllocations(t *testing.T) {
 		t.Skip("the portable pump may allocate")
 	}
 	some := Selection{Domains: []string{"light"}, Types: []string{"s*"}}
+	one, two := every(1), projecting(1)
 	for name, request := range map[string]func(int) Request{
-		"unfiltered": func(int) Request { return Request{} },
-		"filtered":   func(int) Request { return Request{Selection: some} },
-		"policies":   func(i int) Request { return Request{Slow: Policy(i % policies), GapsAsData: true} },
+		"one filter":  func(int) Request { return Request{Selection: Selection{Filter: one}} },
+		"projections": func(i int) Request { return Request{Selection: Selection{Filter: []Filter{one, two}[i%2]}} },
+		"unfiltered":  func(int) Request { return Request{} },
+		"filtered":    func(int) Request { return Request{Selection: some} },
+		"policies":    func(i int) Request { return Request{Slow: Policy(i % policies), GapsAsData: true} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			const streams = 100

@@ -177,9 +177,7 @@ func (h *Hub) uses(f *feed) {
 		h.cfg.Filters.Add(u.filter)
 	}
 	u.feeds = append(u.feeds, f)
-	if f.lane = u.lane; f.lane != nil {
-		f.heads = &f.lane.head
-	}
+	f.lane = u.lane
 }
 
 // unuses is the reverse of uses.

@@ -3,37 +3,104 @@ package broadcast
 import (
 	"bytes"
 	"fmt"
+	"sort"
+	"sync"
 )
+
+// An extract is what a feed with a filter takes of a passage. If the feed has
+// several streams they share it.
+type extract struct {
+	once     sync.Once
+	data     []byte
+	marks    []frameMark // of its frames, in order
+	failures []thrown
+	err      error
+}
+
+// A thrown is an event on which the filter threw.
+type thrown struct {
+	seq     uint64
+	message string
+}
+
+// maxExtracts bounds the extracts of a passage that are kept.
+const maxExtracts = 16
 
 // takeFiltered gives the job what its names and its filter take of a passage.
 func (r *readers) takeFiltered(j *job, p *passage, keys []nameKey) error {
-	var scratch [passageEvents]uint32
 	from, to := p.between(j.pos, j.limit)
-	places := p.match(scratch[:0], &j.feed.sel, keys, from, to)
+	x := p.extract(j.feed)
+	if x == nil {
+		x = new(extract)
+	} else {
+		from, to = 0, len(p.marks) // for all others, too
+	}
+	x.once.Do(func() {
+		if x.err = r.fill(x, j.feed, p, p.match(nil, &j.feed.sel, keys, from, to)); x.err != nil {
+			p.forget(j.feed)
+			return
+		}
+		r.shelf.grow(p, len(x.data)+frameExtra*len(x.marks))
+	})
+	if x.err != nil {
+		return x.err
+	}
+	j.takeExtract(x, min(p.end, j.limit))
+	return nil
+}
+
+// extract returns the extract that the streams of a feed share, maybe one that
+// is still to be filled; nil if that is not worth it.
+func (p *passage) extract(f *feed) *extract {
+	if f.streams.Load() < 2 {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	x := p.extracts[f]
+	if x == nil && len(p.extracts) < maxExtracts {
+		if p.extracts == nil {
+			p.extracts = make(map[*feed]*extract)
+		}
+		x = new(extract)
+		p.extracts[f] = x
+	}
+	return x
+}
+
+func (p *passage) forget(f *feed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.extracts, f)
+}
+
+// fill decides about the events at some places of a passage.
+func (r *readers) fill(x *extract, f *feed, p *passage, places []uint32) error {
 	events := make([]*Event, len(places))
 	for i, place := range places {
 		events[i] = p.events[place]
 	}
-	decisions, err := r.decisions(j.feed, events)
+	decisions, err := r.decisions(f, events)
 	if err != nil {
 		return err
 	}
-	for i, place := range places {
+	var payload []byte
+	for i, ev := range events {
 		switch d := &decisions[i]; {
 		case d.Err != "":
-			r.failed(j, events[i].Seq, d.Err)
+			r.h.met.filterErrors[f.tier()].Inc()
+			x.failures = append(x.failures, thrown{ev.Seq, d.Err})
 			continue
 		case !d.Match:
 			continue
 		case d.Data == nil:
-			j.data = append(j.data, p.data[p.start(int(place)):p.start(int(place)+1)]...)
+			place := int(places[i])
+			x.data = append(x.data, p.data[p.start(place):p.start(place+1)]...)
 		default:
-			j.data, j.payload = j.feed.ch.appendProjected(j.data, j.payload, events[i], d.Data)
+			x.data, payload = f.ch.appendProjected(x.data, payload, ev, d.Data)
 		}
-		j.told = events[i].Seq
-		j.events++
+		x.marks = append(x.marks, frameMark{ev.Seq, uint32(len(x.data))})
 	}
-	j.pos = min(p.end, j.limit)
 	return nil
 }
 
@@ -53,12 +120,37 @@ func (r *readers) decisions(f *feed, events []*Event) ([]Decision, error) {
 	return decisions, nil
 }
 
+// takeExtract gives the job what an extract has of the events up to end.
+func (j *job) takeExtract(x *extract, end uint64) {
+	place := func(seq uint64) int {
+		return sort.Search(len(x.marks), func(i int) bool { return x.marks[i].seq > seq })
+	}
+	if from, to := place(j.pos), place(end); from < to {
+		start := uint32(0)
+		if from > 0 {
+			start = x.marks[from-1].end
+		}
+		last := x.marks[to-1]
+		if data := x.data[start:last.end:last.end]; len(j.data) == 0 {
+			j.data = data
+		} else {
+			j.data = append(j.data, data...)
+		}
+		j.told = last.seq
+		j.events += uint64(to - from)
+	}
+	for _, f := range x.failures {
+		if j.pos < f.seq && f.seq <= end {
+			j.failed(f.seq, f.message)
+		}
+	}
+	j.pos = end
+}
+
 // failed notes that the filter of a job's feed threw on an event.
-func (r *readers) failed(j *job, seq uint64, message string) {
-	f := j.feed
-	r.h.met.filterErrors[f.tier()].Inc()
+func (j *job) failed(seq uint64, message string) {
 	if j.failure.Errors == 0 {
-		j.failure = FilterError{Epoch: f.ch.epoch, Seq: seq, Message: message, Filter: f.sel.Filter.String()}
+		j.failure = FilterError{Epoch: j.feed.ch.epoch, Seq: seq, Message: message, Filter: j.feed.sel.Filter.String()}
 	}
 	j.failure.Errors++
 }

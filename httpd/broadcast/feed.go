@@ -12,11 +12,13 @@ type channel struct {
 	// Static after construction.
 	format Format
 	epoch  string
+	head   *atomic.Uint64 // the hub's
 	tape   *tape
 	aside  atomic.Pointer[tape]   // frames for filtered feeds alone; nil until there is one
 	ping   atomic.Pointer[[]byte] // newest ping for silent filtered feeds; its bytes never change
 
-	newTape func(seq uint64) *tape // static
+	newTape   func(seq uint64) *tape // static, as is leastRefs
+	leastRefs int
 
 	// Guarded by Hub.mu.
 	whole    *feed // the unfiltered one; nil until a stream asks for it
@@ -24,6 +26,7 @@ type channel struct {
 	index    feedIndex
 	quiet    int64 // Unix nanoseconds of the last event or ping on the tape
 	pinged   int64 // Unix nanoseconds of the last ping on the tape
+	quietest int64 // no feed's quiet is below
 	payload  []byte
 	frame    []byte
 	other    []byte // as frame, for the aside tape
@@ -40,10 +43,9 @@ type feed struct {
 	ch     *channel
 	sel    Selection // canonical
 	whole  bool
-	asData bool           // what its filter throws is told as data, too
-	lane   *lane          // of its filter, if that has one
-	heads  *atomic.Uint64 // the hub's head, or its lane's
-	since  uint64         // the hub's head when it began
+	asData bool   // what its filter throws is told as data, too
+	lane   *lane  // of its filter, if that has one
+	since  uint64 // the hub's head when it began
 
 	streams atomic.Int32
 	members []*member // guarded by Hub.mu; one for each pump that had a stream of it
@@ -93,10 +95,14 @@ func (ch *channel) tapeOf(k refKind) *tape {
 }
 
 const (
-	minRefs = 2
+	minRefs = 1
 	// maxRefs bounds what a feed keeps for its slowest stream (24 KiB); beyond
-	// it the stream reads the journal.
-	maxRefs = 1024
+	// it the stream reads the journal. A feed with many streams keeps a 32nd of
+	// that for each of them, since a pass over them takes longer, up to about as
+	// many as a tape of short frames has (768 KiB).
+	maxRefs       = 1024
+	refsShare     = 32
+	maxSharedRefs = 32 << 10
 )
 
 // A member is the part of a feed that one pump has.
@@ -125,7 +131,12 @@ func (f *feed) touch() {
 
 // head returns the sequence up to which the feed has everything that it ever
 // will: what it lacks of that is in the journal only.
-func (f *feed) head() uint64 { return max(f.heads.Load(), f.since) }
+func (f *feed) head() uint64 {
+	if f.lane != nil {
+		return max(f.lane.head.Load(), f.since)
+	}
+	return f.ch.head.Load()
+}
 
 func (f *feed) ref(ordinal uint64) *ref {
 	return &f.refs[ordinal&uint64(len(f.refs)-1)]
@@ -147,12 +158,16 @@ func (f *feed) append(r ref) {
 // makeRoom gives up the oldest reference if no stream needs it or the ring has
 // its bound; else it lets the ring grow.
 func (f *feed) makeRoom(next uint64) {
-	if len(f.refs) > 0 && (f.first < f.needed(next) || len(f.refs) >= maxRefs) {
+	if len(f.refs) > 0 && (f.first < f.needed(next) || len(f.refs) >= f.maxRefs()) {
 		f.base = max(f.base, f.ref(f.first).seq)
 		f.first++
 		return
 	}
 	f.resize(max(minRefs, 2*len(f.refs)), next)
+}
+
+func (f *feed) maxRefs() int {
+	return min(max(f.ch.leastRefs, f.ch.leastRefs/refsShare*int(f.streams.Load())), maxSharedRefs)
 }
 
 func (f *feed) resize(size int, next uint64) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ type testFilters struct {
 	during  func()                   // called by Ask, if it is there
 	holds   map[string]chan struct{} // by lane; Ask waits until it is closed
 	asked   map[string]int           // by lane: pairs that Ask was asked about
+	past    int                      // events that Decide was asked about
 }
 
 func newTestFilters() *testFilters {
@@ -145,6 +147,7 @@ func (t *testFilters) Ask(ctx context.Context, lane string, events []*Event, fil
 func (t *testFilters) Decide(_ context.Context, f Filter, events []*Event, yield func(int, Decision)) error {
 	t.mu.Lock()
 	broken := t.broken
+	t.past += len(events)
 	t.mu.Unlock()
 	if broken != nil {
 		return broken
@@ -310,4 +313,67 @@ func TestNoFilters(t *testing.T) {
 		t.Errorf("Reselect: got %v, want %v", err, ErrNoFilters)
 	}
 	c.conn.Close()
+}
+
+// oneOf are filters of which each takes the events of its own number: what
+// Match finds costs as little as an index makes it.
+type oneOf struct{ filters []*testFilter }
+
+func (o *oneOf) Add(Filter)    {}
+func (o *oneOf) Remove(Filter) {}
+func (o *oneOf) Match(ev *Event, yield func(Filter, Decision)) {
+	yield(o.filters[ev.Seq%uint64(len(o.filters))], Decision{Match: true})
+}
+func (o *oneOf) Ask(context.Context, string, []*Event, []Filter, func(int, int, Decision)) error {
+	return errors.New("no lanes")
+}
+func (o *oneOf) Decide(context.Context, Filter, []*Event, func(int, Decision)) error {
+	return errors.New("no journal")
+}
+
+// 10,000 feeds, each with a filter of its own, while the hub's lock is held: by
+// Publish of one event, which one of them takes, by a tick on which nothing is
+// due, and by a beat to all.
+func BenchmarkDistinctFilters(b *testing.B) {
+	const feeds = 10_000
+	o := &oneOf{}
+	now := time.Unix(1_700_000_000, 0)
+	hub, err := New(Config{
+		Epoch: "bench", Filters: o, Log: slog.New(slog.DiscardHandler), BeatEvery: time.Hour, manual: true,
+		Formats: []Format{{Name: "flat", Append: func(dst []byte, _ *Event) []byte { return append(dst, "{}"...) },
+			Ping: func(dst []byte, _ time.Time) []byte { return append(dst, "ping"...) }, PingEvery: 50 * time.Minute, PingOnlyWhenSilent: true}},
+		Replay: func(context.Context, uint64, func(*Event) bool) error { return errors.New("no journal") },
+		First:  func() uint64 { return 1 },
+		Now:    func() time.Time { return now },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { hub.Close(context.Background()) })
+	hub.mu.Lock()
+	ch, _ := hub.channel("flat", now)
+	for i := range feeds {
+		o.filters = append(o.filters, every(1))
+		f := hub.feed(ch, Selection{Filter: o.filters[i]}, false, now)
+		f.member(hub.pumps[i%len(hub.pumps)]).done.Store(^uint64(0))
+		f.streams.Add(1)
+	}
+	hub.mu.Unlock()
+	b.Run("publish", func(b *testing.B) {
+		b.ReportAllocs()
+		for range b.N {
+			hub.Publish([]*Event{{Seq: hub.Head() + 1}})
+		}
+	})
+	b.Run("tick", func(b *testing.B) {
+		for range b.N {
+			hub.tick(0)
+		}
+	})
+	b.Run("beat", func(b *testing.B) {
+		for range b.N {
+			hub.beaten = time.Time{}
+			hub.tick(0)
+		}
+	})
 }

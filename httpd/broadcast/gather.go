@@ -8,7 +8,7 @@ type gather struct {
 	feed     *feed
 	from, to uint64 // cursors
 	a, b     mark   // of the unfiltered feed: both ends
-	end      uint64 // the feed's end when it was filled
+	end      uint64 // the feed's end when it was filled; if it stops before, more at the end changes nothing
 	low      uint64 // lowest offset of the pieces on the tape
 	lowAside uint64 // the same on the aside tape; ^0 for none
 	seq      uint64 // position of a stream that got it all
@@ -34,7 +34,7 @@ const (
 	// others and the publisher waiting.
 	maxSend = 256 << 10
 	// maxSendRefs bounds the references of one send.
-	maxSendRefs = 2048
+	maxSendRefs = 1024
 	// maxPieces bounds the spans of one send, and so its iovecs: one that wraps
 	// around a ring's end takes two, and the kernel takes 1,024.
 	maxPieces = 64
@@ -57,7 +57,7 @@ func (g *gather) fillTo(f *feed, cursor, end uint64) supply {
 	if cursor == end {
 		return exhausted
 	}
-	if g.feed != f || g.from != cursor || g.end != end {
+	if g.feed != f || g.from != cursor || g.end != end && g.to >= min(g.end, end) {
 		g.feed, g.from, g.end = nil, cursor, end
 		got := lost
 		if f.whole {

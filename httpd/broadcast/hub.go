@@ -79,6 +79,7 @@ type Config struct {
 	merged   int    // bytes of one turn of a conflation; 0 for chunkBytes
 
 	laneQueue int // 0 for laneQueue
+	feedRefs  int // 0 for maxRefs
 }
 
 // A Hub carries events to streams.
@@ -187,6 +188,7 @@ func (c *Config) complete() error {
 	c.keyless = orElse(c.keyless, maxKeyless)
 	c.merged = orElse(c.merged, chunkBytes)
 	c.laneQueue = orElse(c.laneQueue, laneQueue)
+	c.feedRefs = orElse(c.feedRefs, maxRefs)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}

@@ -116,6 +116,29 @@ func TestFilterReadsWhatWasReadWithout(t *testing.T) {
 	}
 }
 
+// Streams of one feed that read the past share what their filter says of it.
+func TestResumesShareDecisions(t *testing.T) {
+	w, filters := filtered(t, func(c *Config) { c.TapeBytes = minTape })
+	const total, streams = 20_000, 40
+	w.publish(total, mixed)
+	sels := []Selection{{Filter: throwing(9)}, {Filter: projecting(3).in("a"), Domains: []string{"light", "lock"}}}
+	var clients []*client
+	for i := range streams {
+		clients = append(clients, w.open(Request{Selection: sels[i%2], After: 1 + uint64(i)*100, Resume: true}))
+	}
+	for i, c := range clients {
+		c.readTo(total)
+		if i%2 == 0 {
+			c.expect(sels[0], 1+uint64(i)*100, total)
+		}
+	}
+	filters.mu.Lock()
+	defer filters.mu.Unlock()
+	if want := total + total/2; filters.past > want*5/4 {
+		t.Errorf("got %d decisions about the past for %d streams, want hardly more than %d", filters.past, streams, want)
+	}
+}
+
 // A lane that can't be asked is asked again, for the same events.
 func TestLaneIsAskedAgain(t *testing.T) {
 	w, filters := filtered(t, nil)

@@ -151,7 +151,7 @@ func runModel(t *testing.T, seed uint64) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	w, filters := filtered(t, func(c *Config) {
 		c.portable, c.byHand, c.TapeBytes, c.Readers = true, true, 1<<(10+rnd.IntN(4)), 1
-		c.laneQueue = 1 + rnd.IntN(60)
+		c.laneQueue, c.feedRefs = 1+rnd.IntN(60), 4<<rnd.IntN(9)
 		c.backlog, c.keyless, c.merged = uint64(1+rnd.IntN(20)), 1+rnd.IntN(8), 1+rnd.IntN(2000)
 	})
 	p := &handPump{h: w.hub, out: make(map[*Stream]*bytes.Buffer), over: make(map[*Stream]bool),

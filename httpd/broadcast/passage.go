@@ -20,7 +20,11 @@ type passage struct {
 	once  sync.Once
 	names map[nameKey][]uint32 // set by once: places of frames by each of their names
 
+	mu       sync.Mutex
+	extracts map[*feed]*extract // guarded by mu; what several streams of a feed share
+
 	// Guarded by shelf.mu.
+	grown  int    // bytes of extracts
 	used   uint64 // when it was last asked for, as a number that grows
 	second uint32 // the same, in seconds of the hub's clock
 }
@@ -43,9 +47,9 @@ const (
 )
 
 // size returns about how many bytes the passage holds: events are taken to be
-// as long as their frames.
+// as long as their frames. It is called with shelf.mu held.
 func (p *passage) size() int {
-	n := len(p.data) + frameExtra*(1+len(p.marks))
+	n := len(p.data) + frameExtra*(1+len(p.marks)) + p.grown
 	if p.events != nil {
 		n += len(p.data) + eventExtra*len(p.events)
 	}
@@ -175,6 +179,21 @@ func (s *shelf) add(ch *channel, p *passage, second uint32) {
 		if !s.dropOldest(p) {
 			return
 		}
+	}
+}
+
+// grow notes that a passage holds n bytes more, if it is on the shelf.
+func (s *shelf) grow(p *passage, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, list := range s.passages {
+		i := sort.Search(len(list), func(i int) bool { return list[i].after >= p.after })
+		if i < len(list) && list[i] == p {
+			p.grown += n
+			s.bytes += n
+		}
+	}
+	for s.bytes > s.most && s.dropOldest(p) {
 	}
 }
 

@@ -38,7 +38,7 @@ type epollPump struct {
 	sends    uint
 	events   uint64 // delivered since counted last, as is the next one
 	bytes    uint64
-	g        gather
+	gathers  [turnSends]gather // one for each send of a turn: the streams of a feed mostly go from place to place together
 	out      outgoing
 }
 
@@ -62,6 +62,10 @@ const (
 	// for what is new.
 	moreTurn = 4 * time.Millisecond
 	maxRest  = 10 * time.Millisecond
+	// sendBuffers is how many send buffers' worth one send is at most. The kernel
+	// takes that at once if its buffer is empty; of a longer one it would leave a
+	// rest, which costs a look for room and a copy of a frame.
+	sendBuffers = 3
 )
 
 func systemPumps(h *Hub, n int) ([]pump, error) {
@@ -75,7 +79,9 @@ func systemPumps(h *Hub, n int) ([]pump, error) {
 			return nil, err
 		}
 		p := &epollPump{h: h, poll: poll, awake: make(chan struct{}, 1), done: make(chan struct{})}
-		p.g.limit = maxSend
+		for i := range p.gathers {
+			p.gathers[i].limit = min(sendBuffers*h.cfg.SendBuffer, maxSend)
+		}
 		go p.run()
 		go poll.watch(p.signal)
 		pumps = append(pumps, p)
@@ -288,11 +294,12 @@ func (p *epollPump) continueMore(now time.Time) bool {
 
 // serve sends the stream what it lacks, as far as its connection takes it.
 func (p *epollPump) serve(s *Stream) {
-	for range turnSends {
+	for i := range turnSends {
+		g := &p.gathers[i]
 		p.sending.Lock()
-		need := p.h.next(s, &p.g)
+		need := p.h.next(s, g)
 		if need == needSend {
-			p.sendFeed(s) // gives the lock back
+			p.sendFeed(s, g) // gives the lock back
 			continue
 		}
 		p.sending.Unlock()
@@ -327,12 +334,12 @@ func (p *epollPump) takeKept(s *Stream) bool {
 	return ok
 }
 
-// sendFeed sends what p.g holds. It is called with sending held, and ends that.
-func (p *epollPump) sendFeed(s *Stream) {
-	n, errno := p.out.send(int(s.fd), p.g.pieces)
+// sendFeed sends what g holds. It is called with sending held, and ends that.
+func (p *epollPump) sendFeed(s *Stream, g *gather) {
+	n, errno := p.out.send(int(s.fd), g.pieces)
 	events := s.events
-	p.g.settle(s, n)
-	total := p.g.total
+	g.settle(s, n)
+	total := g.total
 	p.sending.Unlock()
 	p.events += s.events - events
 	p.sent(s, n, total, errno)

@@ -37,7 +37,6 @@ type job struct {
 	pos  uint64
 	told uint64 // the position that the stream's client knows of after the chunk
 
-	payload []byte      // scratch memory
 	failure FilterError // of the events so far; with Errors 0 there is none
 	chunk
 	err error

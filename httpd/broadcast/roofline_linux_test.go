@@ -50,7 +50,7 @@ func (r *roofline) open(b *testing.B, n, pumps int, mode string, data func([]byt
 		Epoch: "bench", Formats: []Format{{Name: "flat", Append: data}}, Head: r.seq, Pumps: pumps,
 		Replay: func(context.Context, uint64, func(*Event) bool) error { return errors.New("no journal") },
 		First:  func() uint64 { return 1 },
-		Log:    slog.New(slog.DiscardHandler), BeatEvery: time.Hour,
+		Log:    slog.New(slog.DiscardHandler), BeatEvery: time.Hour, Filters: newTestFilters(),
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -213,6 +213,76 @@ func rooflineOf(b *testing.B, streams, size int) {
 	b.ReportMetric(each(1, singles)/each(0, singles), "b/a")
 	b.ReportMetric(each(0, singles)/each(2, many), "a/c")
 	b.ReportMetric(each(2, many)/each(3, long), "c/d")
+	b.ReportMetric(0, "ns/op")
+}
+
+// move gives all streams another selection. They have everything.
+func (r *roofline) move(sel Selection) {
+	h := r.hub
+	for _, p := range h.pumps {
+		h.mu.Lock()
+		f := h.feed(h.channels["flat"], sel, false, time.Now())
+		m := f.member(p)
+		h.mu.Unlock()
+		r.ask(p, func() {
+			p.each(func(s *Stream) {
+				h.unused(s.member.feed)
+				s.member.take(s)
+				s.member, s.cursor = m, f.end()
+				m.put(s)
+				f.streams.Add(1)
+			})
+			m.done.Store(f.end())
+		})
+	}
+}
+
+// BenchmarkOneFilter compares what one delivery takes the hub when streams have
+// one filter that takes everything with what it takes without: one event at a
+// time (single), and under backlog (many). Both take turns on the same sockets.
+func BenchmarkOneFilter(b *testing.B) {
+	for _, streams := range []int{1000, 10_000} {
+		for _, size := range []int{64, 200, 2048} {
+			b.Run(fmt.Sprintf("streams=%d/bytes=%d", streams, size), func(b *testing.B) { filterOf(b, streams, size) })
+		}
+	}
+}
+
+func filterOf(b *testing.B, streams, size int) {
+	r := openRoofline(b, streams, size)
+	flight := 512
+	if size > 1000 {
+		flight = 128
+	}
+	sels := [2]Selection{{}, {Filter: every(1)}}
+	singles, many := max(8, 40_000/streams), 8*flight
+	var single, busy [2]time.Duration // without, with
+	var joined [2]float64
+	turns := func() {
+		for i, sel := range sels {
+			r.move(sel)
+			single[i] += r.measure(b, func() { times(singles, r.single) })
+			before := r.sends()
+			busy[i] += r.measure(b, func() { r.backlog(b, many, flight) })
+			joined[i] = float64(many) * float64(streams) / float64(r.sends()-before)
+		}
+	}
+	turns() // warm
+	single, busy = [2]time.Duration{}, [2]time.Duration{}
+	b.ResetTimer()
+	times(b.N, turns)
+	b.StopTimer()
+	each := func(d time.Duration, events int) float64 {
+		return float64(d.Nanoseconds()) / float64(b.N) / float64(events) / float64(streams)
+	}
+	b.ReportMetric(each(single[0], singles), "single-ns")
+	b.ReportMetric(each(single[1], singles), "single-filtered-ns")
+	b.ReportMetric(each(busy[0], many), "many-ns")
+	b.ReportMetric(each(busy[1], many), "many-filtered-ns")
+	b.ReportMetric(joined[0], "events/send")
+	b.ReportMetric(joined[1], "filtered-events/send")
+	b.ReportMetric(float64(single[1])/float64(single[0]), "single-ratio")
+	b.ReportMetric(float64(busy[1])/float64(busy[0]), "many-ratio")
 	b.ReportMetric(0, "ns/op")
 }
 

@@ -49,7 +49,8 @@ func (t *turn) selected(to uint64, maybe func(*Event) bool, fn func(ev *Event, d
 		failed = err
 		for i := range decisions {
 			if d := &decisions[i]; d.Err != "" && maybe == nil {
-				t.r.failed(t.j, batch[i].Seq, d.Err)
+				t.r.h.met.filterErrors[f.tier()].Inc()
+				t.j.failed(batch[i].Seq, d.Err)
 			} else if d.Match && goesOn {
 				goesOn = fn(batch[i], d.Data)
 			}
