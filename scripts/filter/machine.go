@@ -1,7 +1,5 @@
 package filter
 
-import "strings"
-
 // A machine runs programs on one event after the other. It belongs to one
 // goroutine. Nothing in a program has side effects, so a run goes on behind a
 // throw with undefined in the place of what was thrown: only the first fault
@@ -42,7 +40,7 @@ func (m *machine) begin(e *Event, slots int) {
 // message becomes UTF-8: it may quote lone surrogates.
 func (m *machine) throw(class, message string) value {
 	if m.fault == nil {
-		m.fault = &fault{class: class, message: strings.ToValidUTF8(message, "\ufffd")}
+		m.fault = &fault{class: class, message: replaceHalves(message)}
 	}
 	return value{}
 }
