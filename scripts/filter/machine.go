@@ -23,9 +23,10 @@ func (f *fault) String() string { return f.class + ": " + f.message }
 
 // maxWork bounds a run: steps of loops, and characters that are made or passed
 // over, in units of 32. It is far above what any useful predicate takes (an
-// event of 64 KiB, each item of its lists met a hundred times) and comes to
-// a few milliseconds.
-const maxWork = 200_000
+// event of 64 KiB, each item of its lists met 25 times) and comes to less than
+// a millisecond: with it, all filters that one credential may have (100 by
+// default) hold the others up for some tens of milliseconds at most.
+const maxWork = 50_000
 
 // begin makes m ready to run programs with up to slots locals on e. What was
 // thrown before is forgotten.
