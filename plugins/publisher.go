@@ -1,8 +1,10 @@
 package plugins
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -301,6 +303,7 @@ func (p *publisher) acknowledge(b *progress) {
 	p.credit += b.items
 	p.mu.Unlock()
 	signal(p.room)
+	slices.SortFunc(b.errors, func(x, y *wire.ItemError) int { return cmp.Compare(x.Item, y.Item) })
 	p.s.a.stats.queue.Add(-int64(b.items))
 	p.s.a.stats.queueBytes.Add(-int64(b.size))
 	if !p.s.out.put(&wire.FromHost{Message: &wire.FromHost_Ack{Ack: &wire.Ack{Batch: b.id, Credit: uint32(b.items), Errors: b.errors}}}) {

@@ -113,7 +113,9 @@ func (a *adapter) running(g *generation) {
 	st := &a.status
 	st.Generation, st.Version, st.Summary, st.Exclusive = g.number, g.desc.Version, g.desc.Summary, g.desc.Exclusive
 	st.SHA256, st.PID = g.program.sum, g.process.pid()
-	a.inUse = g
+	if a.inUse = g; st.State == Ready {
+		st.Reason, st.Error = "", ""
+	}
 }
 
 // feels notes what a generation says of its health.

@@ -61,9 +61,11 @@ func commandRelay(t *testing.T, rt *runtime.Runtime, host *plugins.Host, pin str
 	turnOn := func() {
 		t.Helper()
 		r, err := rt.Call(t.Context(), runtime.Command{Domain: "switch", Service: "turn_on", Data: json.RawMessage(`{"entity_id":"switch.relay"}`)})
-		if err != nil || len(r.Changed) != 1 || r.Changed[0].State != "on" {
+		// A poll may have seen the pin before the command told of it: then it changed nothing.
+		if err != nil || len(r.Changed) > 0 && r.Changed[0].State != "on" {
 			t.Errorf("turn_on: got %+v and %v, want switch.relay on", r, err)
 		}
+		is("on")
 		if value, err := os.ReadFile(pin); err != nil || string(value) != "1" {
 			t.Errorf("the pin holds %q and %v", value, err)
 		}
