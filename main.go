@@ -19,6 +19,8 @@ func commands() []command {
 	return []command{
 		{"serve", "run a home: scripts, journal and streams", runServe},
 		{"tail", "print the events of a stream as they come", runTail},
+		{"plugins", "list the adapters of a running server, restart or end them", runPlugins},
+		{"new", "make a new adapter to begin with", runNew},
 		{"loadtest", "open many streams and check every event on each", runLoadtest},
 		{"version", "print the version", runVersion},
 	}

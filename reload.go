@@ -116,6 +116,7 @@ func (h *served) apply(c *config.Config) error {
 	h.http.SetSettings(httpSettings(c, keys))
 	h.scripts.SetLimits(scripts.Limits{Handler: c.Scripts.Timeout})
 	h.scripts.SetPermissions(permissions(c.Scripts))
+	h.plugins.SetConfig(h.adapterConfigs(c.Plugins))
 	h.runtime.SetGrace(c.Scripts.Grace)
 	h.log.level.Set(c.Log.Level)
 	return nil

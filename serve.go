@@ -21,6 +21,7 @@ import (
 	"carillon/httpd"
 	"carillon/httpd/broadcast"
 	"carillon/internal/config"
+	"carillon/plugins"
 	"carillon/runtime"
 	"carillon/runtime/journal"
 	"carillon/scripts"
@@ -62,6 +63,7 @@ type served struct {
 	journal  *journal.Journal
 	runtime  *runtime.Runtime
 	scripts  *scripts.Host
+	plugins  *plugins.Host
 	filters  *filters
 	http     *httpd.Server
 	listener net.Listener
@@ -91,8 +93,8 @@ func serveHome(ctx context.Context, dir, listen string, stdout, stderr io.Writer
 	return errors.Join(failed, h.close())
 }
 
-// open opens the parts in the order of the walk: journal, runtime, scripts,
-// HTTP. What is open is closed again when a later one fails.
+// open opens the parts in the order of the walk: journal, runtime, scripts and
+// adapters, HTTP. What is open is closed again when a later one fails.
 func open(ctx context.Context, dir, listen string, stderr io.Writer) (*served, error) {
 	made, err := makeHome(dir)
 	if err != nil {
@@ -133,10 +135,13 @@ func (h *served) openEngine(ctx context.Context, c *config.Config) (err error) {
 	return err
 }
 
-// openFront makes the script host, the filters and the HTTP server; they begin in
-// run.
+// openFront makes the hosts of scripts and adapters, the filters and the HTTP server;
+// they begin in run.
 func (h *served) openFront(c *config.Config) error {
 	h.scripts = &scripts.Host{Dir: filepath.Join(h.dir, "scripts"), Runtime: h.runtime, Log: h.log.Logger}
+	if err := h.makePlugins(); err != nil {
+		return err
+	}
 	h.filters = newFilters(filepath.Join(h.dir, "filters"), worker.Options{
 		Command: filterWorkerArgv, Memory: c.Filters.Worker.Memory, Deadline: c.Filters.Worker.Deadline, Log: h.log.Logger,
 	})
@@ -162,6 +167,8 @@ func (h *served) openFront(c *config.Config) error {
 		WWW:           filepath.Join(h.dir, "www"),
 		Version:       versionName(),
 		Scripts:       func() any { return h.scripts.Status() },
+		Plugins:       func() any { return h.plugins.List() },
+		PluginActions: h.pluginActions(),
 		ErrorLog:      h.log.kept.Text,
 		CheckConfig:   h.checkConfig,
 		Ready:         h.ready,
@@ -179,9 +186,14 @@ func (h *served) ready() error {
 	}
 	select {
 	case <-h.scripts.Ready():
-		return nil
 	default:
 		return errors.New("the scripts are being loaded")
+	}
+	select {
+	case <-h.plugins.Ready():
+		return nil
+	default:
+		return errors.New("the adapters are being started")
 	}
 }
 
@@ -240,9 +252,13 @@ func (h *served) run(ctx context.Context) error {
 		part string
 		err  error
 	}
-	ended := make(chan end, 4)
-	begin := func(part string, run func() error) { go func() { ended <- end{part, run()} }() }
+	ended, running := make(chan end, 8), 0 // more than there are parts
+	begin := func(part string, run func() error) {
+		running++
+		go func() { ended <- end{part, run()} }()
+	}
 	begin("scripts", func() error { return h.scripts.Run(ctx) })
+	begin("adapters", func() error { return h.plugins.Run(ctx) })
 	begin("configuration", func() error { return h.watchConfig(ctx) })
 	begin("filters", func() error { return h.filters.named.run(ctx) })
 	select { // a stream must not be refused for good since its filter is not there yet
@@ -254,7 +270,6 @@ func (h *served) run(ctx context.Context) error {
 	defer stopHangup()
 
 	var failed error
-	running := 4
 	select {
 	case <-ctx.Done():
 	case e := <-ended:
@@ -287,6 +302,7 @@ func (h *served) onHangup() (stop func()) {
 			select {
 			case <-hangups:
 				h.scripts.Rescan()
+				h.plugins.Rescan()
 				h.filters.named.folder.Rescan()
 				h.config.folder.Rescan()
 			case <-finished:

@@ -24,6 +24,8 @@ var mayImport = map[string][]string{
 	"plugins":               {"runtime", "plugins/adapter", "plugins/adapter/wire", "internal/watch"},
 	"plugins/adapter":       {"plugins/adapter/wire"},
 	"plugins/hostsensors":   {"plugins/adapter"},
+	"examples/adapters":     {"runtime", "runtime/runtimetest", "plugins"},
+	"examples/adapters/go":  {"plugins/adapter"},
 	"plugins/mqtt":          {"plugins/adapter"},
 	"plugins/modbus":        {"plugins/adapter"},
 	"httpd":                 {"runtime", "httpd/broadcast", "httpd/ui", "internal/sse"},
@@ -36,7 +38,7 @@ var known = []string{
 	".", "runtime", "runtime/runtimetest", "runtime/journal", "scripts", "scripts/filter", "scripts/filter/worker",
 	"plugins", "plugins/adapter", "plugins/adapter/wire", "plugins/hostsensors", "plugins/mqtt", "plugins/modbus",
 	"httpd", "httpd/broadcast", "httpd/ui", "internal/config", "internal/watch", "internal/sse",
-	"internal/loadtest", "internal/typescript", "examples", "examples/home",
+	"internal/loadtest", "internal/typescript", "examples", "examples/home", "examples/adapters", "examples/adapters/go",
 }
 
 func TestImportTable(t *testing.T) {

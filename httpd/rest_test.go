@@ -45,6 +45,13 @@ var routeCases = []struct {
 	{"POST", "/api/states/light.new", `{"state":"on","attributes":[]}`, 400, "Attributes must be a JSON object"},
 	{"POST", "/api/states/light.new", `{"state":"on","attributes":` + deepObject + `}`, 400, "nested deeper"},
 	{"POST", "/api/states/light.new", `{"state":"` + strings.Repeat("x", 256) + `"}`, 400, "256 characters"},
+	{"GET", "/api/plugins", "", 200, `[{"name":"mqtt"`},
+	{"POST", "/api/plugins", "", 405, "GET, HEAD, OPTIONS"},
+	{"POST", "/api/plugins/mqtt/restart", "", 202, `{"message":"Adapter mqtt: restart is under way."}`},
+	{"POST", "/api/plugins/zigbee/restart", "", 404, "Adapter zigbee: there is no such adapter."},
+	{"POST", "/api/plugins/mqtt/explode", "", 404, "what can be asked of an adapter is disable, restart."},
+	{"POST", "/api/plugins/mqtt", "", 404, "what can be asked of an adapter"},
+	{"GET", "/api/plugins/mqtt/restart", "", 405, "POST, OPTIONS"},
 	{"GET", "/api/events", "", 200, `[]`},
 	{"POST", "/api/events/tick", "", 200, `{"message":"Event tick fired."}`},
 	{"POST", "/api/events/tick", "null", 200, `fired.`},
@@ -82,6 +89,7 @@ func TestRoutes(t *testing.T) {
 		s.Version = "1.2.3"
 		s.ErrorLog = func() []byte { return []byte("one line\n") }
 		s.Scripts = func() any { return []map[string]string{{"file": "hall.js"}} }
+		s.Plugins, s.PluginActions = testPlugins(new([]string))
 	})
 	h.set("light.hall", "on", `{"brightness":255}`)
 	for _, c := range routeCases {

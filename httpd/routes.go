@@ -55,6 +55,8 @@ func newRoutes() routeTable {
 		{path: "/api/services", get: (*Server).getServices},
 		{path: "/api/services/*", post: (*Server).postService},
 		{path: "/api/scripts", get: (*Server).getScripts},
+		{path: "/api/plugins", get: (*Server).getPlugins},
+		{path: "/api/plugins/*", post: (*Server).postPlugin},
 		{path: "/api/filters", get: (*Server).getFilters},
 		{path: "/api/filters/explain", post: (*Server).postExplain},
 		{path: "/api/error_log", get: (*Server).getErrorLog},

@@ -58,6 +58,11 @@ type Server struct {
 
 	// Scripts returns what GET /api/scripts lists, for encoding/json.
 	Scripts func() any
+	// Plugins returns what GET /api/plugins lists, for encoding/json.
+	Plugins func() any
+	// PluginActions are what POST /api/plugins/<name>/<action> begins, by action,
+	// without waiting for its end. The error is that there is no such adapter.
+	PluginActions map[string]func(name string) error
 	// CompileFilter returns the filter that a client asks for: the same one for
 	// filters that are the same. What is wrong with it is a *FilterError, and what
 	// is only for now wraps ErrFilterBusy. Each call

@@ -255,6 +255,7 @@ func (a *adapter) crashed(f *failure, number int) {
 		a.retry.Reset(wait)
 		a.retrying = true
 		a.set(BackingOff, f.Reason, f.Error())
+		a.retryAt(now.Add(wait))
 		a.routes.refuse(fmt.Errorf("adapter %s is not running: %w", a.name, f))
 		a.tell(f, number, false, wait)
 		return
@@ -340,15 +341,20 @@ func (a *adapter) lose(source string) {
 // obey answers a command: it is a runtime.Handler.
 func (a *adapter) obey(ctx context.Context, c *runtime.Command) (json.RawMessage, error) {
 	began := time.Now()
+	a.stats.commands.Add(1)
 	for {
 		s, err := a.routes.find(ctx, &a.entities, c.EntityID)
 		if err != nil {
+			a.stats.failures.Add(1)
 			a.host.metrics.command(a.name, "refused", began)
 			return nil, err
 		}
 		response, err := s.command(ctx, c)
 		if err == errDraining {
 			continue // its successor takes it
+		}
+		if err != nil {
+			a.stats.failures.Add(1)
 		}
 		a.host.metrics.command(a.name, resultOf(ctx, err), began)
 		return response, err

@@ -19,10 +19,10 @@ import (
 
 // A bench is a host over a journal in memory, and everything that happened.
 type bench struct {
-	t       *testing.T
+	t       testing.TB
 	host    *Host
 	rt      *runtime.Runtime
-	journal *runtimetest.Journal
+	journal heldJournal
 	dir     string
 	stop    func() // ends the host and waits for it
 
@@ -43,9 +43,9 @@ var impatient = times{
 
 // newBench makes a host whose folder holds executables, by name and words in
 // turns. Change is called before it starts.
-func newBench(t *testing.T, change func(*bench), programs ...string) *bench {
+func newBench(t testing.TB, change func(*bench), programs ...string) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir(), journal: &runtimetest.Journal{}}
+	b := &bench{t: t, dir: t.TempDir()}
 	logger := slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	b.host = &Host{Dir: filepath.Join(b.dir, "plugins"), DataDir: filepath.Join(b.dir, "data"), Log: logger, Quiet: 10 * time.Millisecond, times: impatient}
 	if err := os.Mkdir(b.host.Dir, 0o755); err != nil {
@@ -57,7 +57,7 @@ func newBench(t *testing.T, change func(*bench), programs ...string) *bench {
 	if change != nil {
 		change(b)
 	}
-	rt, err := runtime.Open(t.Context(), b.journal, runtime.Options{Log: logger, Grace: time.Hour, CallTimeout: 5 * time.Second})
+	rt, err := runtime.Open(t.Context(), &b.journal, runtime.Options{Log: logger, Grace: time.Hour, CallTimeout: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,4 +203,39 @@ func (b *bench) failures() (reasons []string) {
 		reasons = append(reasons, data.Reason)
 	}
 	return reasons
+}
+
+// A heldJournal takes nothing from the first event of a type on, until it is let
+// go.
+type heldJournal struct {
+	runtimetest.Journal
+
+	mu sync.Mutex
+	// Guarded by mu.
+	trigger string // empty: never
+	held    bool
+	queue   []func()
+}
+
+// Append implements runtime.Journal.
+func (j *heldJournal) Append(events []*runtime.Event, done func(uint64, error)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.trigger != "" && events[0].Type == j.trigger {
+		j.held = true
+	}
+	if j.held {
+		j.queue = append(j.queue, func() { j.Journal.Append(events, done) })
+		return
+	}
+	j.Journal.Append(events, done)
+}
+
+func (j *heldJournal) letGo() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, fn := range j.queue {
+		fn()
+	}
+	j.trigger, j.held, j.queue = "", false, nil
 }

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	sdk "carillon/plugins/adapter"
 )
 
 // An AdapterConfig says how one adapter is to be run. Its zero value is right for
@@ -57,7 +59,7 @@ func (c *AdapterConfig) check(name string) *failure {
 		return bad("config must be a JSON object")
 	}
 	for _, e := range c.Env {
-		if key, _, _ := strings.Cut(e, "="); key == "" || strings.HasPrefix(key, "PLUGIN_") || key == cookieKey {
+		if key, _, _ := strings.Cut(e, "="); key == "" || strings.HasPrefix(key, "PLUGIN_") || key == sdk.Handshake.MagicCookieKey {
 			return bad("env: %q can't be set", e)
 		}
 	}

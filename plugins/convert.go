@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,8 +15,8 @@ import (
 
 // convert makes proposals of what was received.
 func (p *publisher) convert(entries []entry) {
-	p.declareAhead(entries)
-	for _, e := range entries {
+	p.declareAhead(entries, 0)
+	for n, e := range entries {
 		if e.fn != nil {
 			p.unit(false, false).then = append(p.unit(false, false).then, e.fn)
 			continue
@@ -24,6 +25,9 @@ func (p *publisher) convert(entries []entry) {
 		for i, item := range e.batch.Items {
 			if err := p.convertItem(origin{b, i}, item); err != nil {
 				p.refuse(origin{b, i}, err)
+			}
+			if item.GetRemoval() != nil {
+				p.declareAhead(entries[n:], i+1)
 			}
 		}
 		u := p.unit(false, false)
@@ -49,14 +53,18 @@ func (p *publisher) unit(changes, events bool) *unit {
 }
 
 // declareAhead declares all devices that the entries tell of before they take
-// something away: one registration serves them all.
-func (p *publisher) declareAhead(entries []entry) {
+// something away: one registration serves them all. The first skip items are
+// done.
+func (p *publisher) declareAhead(entries []entry, skip int) {
 	var devices []*wire.Device
 	var items []*wire.Item
 	p.ahead, p.follows = map[*wire.Item]error{}, map[string]bool{}
 collect:
 	for _, e := range entries {
-		for _, item := range e.batch.GetItems() {
+		all := e.batch.GetItems()
+		todo := all[min(skip, len(all)):]
+		skip = 0
+		for _, item := range todo {
 			switch i := item.Item.(type) {
 			case *wire.Item_Device:
 				devices, items = append(devices, i.Device), append(items, item)
@@ -109,8 +117,13 @@ func (p *publisher) state(o origin, w *wire.State, story runtime.Context) error 
 		}
 	}
 	e.state, e.known = w.State, true
-	if !e.away {
-		p.show(o, e, w.Force, story)
+	var back []*entity
+	if e.away {
+		back = p.s.a.entities.reach(e)
+	}
+	p.show(o, e, w.Force, story)
+	for _, other := range back {
+		p.show(o, other, false, story)
 	}
 	return nil
 }
@@ -145,7 +158,7 @@ func (p *publisher) device(o origin, item *wire.Item, d *wire.Device, story runt
 		return err
 	}
 	for _, w := range d.Entities {
-		if e := p.s.a.entities.of(p.s.g.number, w.EntityId); e != nil && (!p.follows[e.id] || e.away) {
+		if e := p.s.a.entities.of(p.s.g.number, w.EntityId); e != nil && !p.follows[e.id] {
 			p.show(o, e, false, story)
 		}
 	}
@@ -159,7 +172,7 @@ func (p *publisher) availability(o origin, w *wire.Availability, story runtime.C
 	}
 	for _, e := range found {
 		if e.away == w.Available {
-			e.away = !w.Available
+			e.away, e.withDevice = !w.Available, w.DeviceId != ""
 			p.show(o, e, false, story)
 		}
 	}
@@ -203,9 +216,7 @@ func (p *publisher) remove(ids []string, story runtime.Context) (err error) {
 		pending = append(pending, one)
 	}
 	for _, one := range pending {
-		if <-one.Done(); err == nil {
-			err = one.Err()
-		}
+		err = cmp.Or(err, p.outcome(one))
 	}
 	return err
 }

@@ -39,6 +39,7 @@ type entity struct {
 	state      string          // the last; valid if known
 	known      bool
 	away       bool // the adapter doesn't reach it
+	withDevice bool // nor its device
 }
 
 // declare takes devices in, and returns what is wrong with each. Those that are
@@ -153,9 +154,7 @@ func (es *entities) put(generation int, d *wire.Device, attributes []json.RawMes
 		} else if e.device != d.Id {
 			es.devices[e.device] = slices.DeleteFunc(es.devices[e.device], func(id string) bool { return id == e.id })
 		}
-		if e.generation != generation {
-			e.away = false
-		}
+		e.away = false
 		e.device, e.generation, e.services = d.Id, generation, slices.Clone(w.Services)
 		if !bytes.Equal(e.attributes, attributes[i]) || e.merged == nil {
 			e.attributes = attributes[i]
@@ -264,6 +263,24 @@ func (es *entities) find(generation int, device string, ids []string) ([]*entity
 
 func notDeclared(id string) error {
 	return fmt.Errorf("%.300q is not declared by this adapter", id)
+}
+
+// reach notes that the adapter has heard of an entity that it did not reach, and
+// returns the others that it reaches thereby: those of the same device.
+func (es *entities) reach(e *entity) (others []*entity) {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	e.away = false
+	if !e.withDevice {
+		return nil
+	}
+	for _, id := range es.devices[e.device] {
+		if other := es.byID[id]; other.away && other.withDevice {
+			other.away = false
+			others = append(others, other)
+		}
+	}
+	return others
 }
 
 // of returns an entity that the generation has declared.

@@ -20,6 +20,7 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 
+	sdk "carillon/plugins/adapter"
 	"carillon/plugins/adapter/wire"
 )
 
@@ -83,7 +84,7 @@ func runFake(words string) {
 		return
 	}
 	goplugin.Serve(&goplugin.ServeConfig{
-		HandshakeConfig: goplugin.HandshakeConfig{ProtocolVersion: protocolVersion, MagicCookieKey: cookieKey, MagicCookieValue: cookieValue},
+		HandshakeConfig: sdk.Handshake,
 		Plugins:         goplugin.PluginSet{"adapter": &fakePlugin{fake: f}},
 		GRPCServer: func(o []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(o, grpc.MaxSendMsgSize(1<<30))...)
@@ -127,7 +128,7 @@ func (f *fake) number(word string) int {
 
 func (f *fake) Describe(ctx context.Context, _ *wire.DescribeRequest) (*wire.Description, error) {
 	if f.has("undescribed") {
-		<-ctx.Done()
+		select {} // until the process is killed: the deadline is the host's
 	}
 	if f.has("huge-description") {
 		return &wire.Description{Name: "fake", Schema: strings.Repeat("x", 100<<20)}, nil
@@ -137,7 +138,7 @@ func (f *fake) Describe(ctx context.Context, _ *wire.DescribeRequest) (*wire.Des
 
 func (f *fake) Configure(ctx context.Context, r *wire.ConfigureRequest) (*wire.ConfigureResponse, error) {
 	if f.has("unconfigured") {
-		<-ctx.Done()
+		select {}
 	}
 	var c fakeConfig
 	if err := json.Unmarshal([]byte(r.Config), &c); err != nil {
@@ -198,6 +199,12 @@ func (f *fake) Session(stream wire.Adapter_SessionServer) error {
 	}
 	f.misbehave()
 	f.publish(device("lamp-"+f.id(), f.id()), state(f.id(), "off", ""))
+	if f.has("all") {
+		f.publishAll()
+	}
+	if f.has("big") {
+		f.big()
+	}
 	if f.has("crash") {
 		f.flush()
 		os.Exit(3)
@@ -352,7 +359,7 @@ func (f *fake) count() {
 }
 
 // script is what an executable of a test is to do.
-func script(t *testing.T, words string) []byte {
+func script(t testing.TB, words string) []byte {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -374,5 +381,3 @@ func alive(pid int) bool {
 	_, rest, _ := strings.Cut(string(text), ") ")
 	return !strings.HasPrefix(rest, "Z")
 }
-
-func (f *fake) misbehave() {}

@@ -147,7 +147,7 @@ func (g *generation) call(ctx context.Context, name string, timeout time.Duratio
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case limited.Err() != nil:
+	case limited.Err() != nil, status.Code(err) == codes.Canceled, status.Code(err) == codes.DeadlineExceeded: // it has the deadline too
 		return failed(ReasonTimeout, "it did not answer %s within %v", name, timeout)
 	case status.Code(err) == codes.ResourceExhausted:
 		return failed(ReasonTooLarge, "its answer to %s is larger than %d bytes", name, MaxMessage)

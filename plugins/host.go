@@ -157,15 +157,25 @@ func (h *Host) Run(ctx context.Context) error {
 }
 
 // waitForAll waits until all adapters are gone. A journal that takes nothing is
-// not waited for longer than they are.
+// not waited for longer than they are: what waits for it then is left behind.
 func (h *Host) waitForAll() {
 	h.mu.Lock() // from here on no adapter is added, see reconcile
 	adapters := len(h.adapters)
 	h.mu.Unlock()
 	h.log().Debug("adapters are stopping", "adapters", adapters)
-	limit := time.AfterFunc(h.times.settle+h.times.drain+2*h.times.exit, h.giveUp)
+	patience := h.times.settle + h.times.drain + 2*h.times.exit
+	limit := time.AfterFunc(patience, h.giveUp)
 	defer limit.Stop()
-	h.running.Wait()
+	done := make(chan struct{})
+	go func() {
+		h.running.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(patience + 2*time.Second):
+		h.log().Warn("adapters did not end and were left behind: the journal takes nothing")
+	}
 }
 
 // isNamed returns which files of dir the configuration names.

@@ -32,6 +32,9 @@ func TestFromFolderToJournalAndBack(t *testing.T) {
 	if _, err := b.call("turn_off", "light.lamp"); err == nil || !strings.Contains(err.Error(), "it can't be turned off") {
 		t.Errorf("turn_off: got %v, want the adapter's error", err)
 	}
+	if got := b.status("lamps").Counters; got.Commands != 2 || got.Failures != 1 || got.Items != 3 {
+		t.Errorf("counters: got %+v, want 2 commands, 1 failure, 3 items", got)
+	}
 	if got, want := b.story("light.lamp"), []string{"off", "on"}; !slices.Equal(got, want) {
 		t.Errorf("states: got %v, want %v", got, want)
 	}
@@ -212,9 +215,7 @@ func TestConfiguration(t *testing.T) {
 	}
 	// Other arguments need another process.
 	b.host.SetConfig(map[string]AdapterConfig{"lamps": {Config: []byte(`{"name":"attic"}`), Args: []string{"-v"}}})
+	b.await("it is restarted for other arguments", func() bool { s := b.status("lamps"); return s.State == Ready && s.PID != st.PID })
 	b.awaitShown("light.attic", "off")
-	if got := b.awaitState("lamps", Ready); got.PID == st.PID {
-		t.Errorf("it was not restarted for other arguments")
-	}
 	b.awaitShown("light.hall", runtime.Unavailable) // nobody has declared it again
 }

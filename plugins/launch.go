@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -19,13 +20,8 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-)
 
-// The handshake: what adapter.proto says.
-const (
-	cookieKey       = "CARILLON_ADAPTER"
-	cookieValue     = "8f1c4f52b7d94f0e9a63d0c5a1b2e37f"
-	protocolVersion = 1
+	sdk "carillon/plugins/adapter"
 )
 
 // A launch is what is needed to start a process.
@@ -53,7 +49,7 @@ func (h *Host) start(ctx context.Context, l *launch) (p *process, conn *grpc.Cli
 	}
 	p = &process{spawn: &h.spawner, memory: l.conf.Memory, hello: newHello(), lines: l.lines, exited: make(chan struct{})}
 	config := &goplugin.ClientConfig{
-		HandshakeConfig:  goplugin.HandshakeConfig{ProtocolVersion: protocolVersion, MagicCookieKey: cookieKey, MagicCookieValue: cookieValue},
+		HandshakeConfig:  sdk.Handshake,
 		Plugins:          goplugin.PluginSet{},
 		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
 		AutoMTLS:         true,
@@ -72,6 +68,9 @@ func (h *Host) start(ctx context.Context, l *launch) (p *process, conn *grpc.Cli
 	if err != nil {
 		p.kill()
 		os.RemoveAll(sockets)
+		if as != nil && errors.Is(err, fs.ErrPermission) {
+			err = failed(ReasonStart, "%w (the user %s must be able to reach it: chmod o+x the folders that it lies in)", err, l.conf.User)
+		}
 		return nil, nil, err
 	}
 	go func() {
@@ -84,6 +83,9 @@ func (h *Host) start(ctx context.Context, l *launch) (p *process, conn *grpc.Cli
 // folders makes the working folder and a short-lived one for sockets, whose
 // names must be short.
 func (l *launch) folders(as *account) (sockets string, err error) {
+	if err := os.MkdirAll(filepath.Dir(l.workDir), 0o711); err != nil { // other users pass through it
+		return "", err
+	}
 	if err := os.MkdirAll(l.workDir, 0o700); err != nil {
 		return "", err
 	}

@@ -8,12 +8,9 @@ import (
 
 // readLines calls fn for each line of r, cut to maxLine bytes; more is how many bytes
 // were cut.
-func readLines(r io.Reader, fn func(line string, more int)) { readLinesOf(r, maxLine, fn) }
-
-// readLinesOf reads r until it ends, holding at most limit bytes.
-func readLinesOf(r io.Reader, limit int, fn func(line string, more int)) {
-	in := bufio.NewReaderSize(r, 4096)
-	s := splitter{limit: limit, fn: fn}
+func readLines(r io.Reader, fn func(line string, more int)) {
+	in := bufio.NewReader(r)
+	s := splitter{fn: fn}
 	for {
 		part, err := in.ReadSlice('\n')
 		s.Write(part)
@@ -24,10 +21,9 @@ func readLinesOf(r io.Reader, limit int, fn func(line string, more int)) {
 	}
 }
 
-// A splitter cuts what is written into lines.
+// A splitter cuts what is written into lines, of which it holds maxLine bytes.
 type splitter struct {
-	limit int
-	fn    func(line string, more int)
+	fn func(line string, more int)
 
 	line []byte
 	more int
@@ -44,7 +40,7 @@ func (s *splitter) Write(p []byte) (int, error) {
 				break
 			}
 		}
-		room := min(len(part), s.limit-len(s.line))
+		room := min(len(part), maxLine-len(s.line))
 		s.line = append(s.line, part[:room]...)
 		s.more += len(part) - room
 		if whole {

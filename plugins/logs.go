@@ -97,7 +97,7 @@ func (a *adapter) write(level slog.Level, text string, fields map[string]string)
 		a.count(&a.stats.logDropped, "log_limit", 1)
 		return
 	}
-	text = cut(text, maxLine)
+	text = cut(text, maxLine+64) // which leaves room for what printed says of a cut line
 	args := []any{"adapter", a.name}
 	kept := map[string]string{}
 	for i, k := range slices.Sorted(maps.Keys(fields)) {

@@ -1,6 +1,8 @@
 package plugins
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -170,11 +172,12 @@ func (p *process) kill() {
 	}
 }
 
-// wasKilled reports whether kill found it alive.
+// wasKilled reports whether it ended by kill. It is to be called when it has
+// exited.
 func (p *process) wasKilled() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.killed
+	return p.killed && p.cmd.ProcessState.ExitCode() <= 0
 }
 
 // A hello is the first line of stdout, for go-plugin to read.
@@ -190,22 +193,16 @@ func newHello() *hello {
 
 // readOut gives go-plugin the first line, and what follows to the log.
 func (p *process) readOut(r io.Reader) {
-	first := true
-	readLinesOf(r, maxHello, func(line string, more int) {
-		switch {
-		case !first:
-			p.lines("stdout", line[:min(len(line), maxLine)], more+max(len(line)-maxLine, 0))
-		case more > 0:
-			p.hello.w.Write([]byte("a line of more than " + strconv.Itoa(maxHello) + " bytes\n"))
-		default:
-			p.hello.w.Write([]byte(line + "\n"))
-		}
-		if first {
-			first = false
-			p.hello.w.Close()
-		}
-	})
+	in := bufio.NewReaderSize(r, maxHello)
+	line, err := in.ReadSlice('\n')
+	if err == bufio.ErrBufferFull {
+		line = fmt.Appendf(nil, "a line of more than %d bytes", maxHello)
+	}
+	if len(line) > 0 {
+		p.hello.w.Write(append(bytes.TrimRight(line, "\r\n"), '\n')) // it fails when go-plugin has given up, which says why
+	}
 	p.hello.w.Close()
+	readLines(in, func(line string, more int) { p.lines("stdout", line, more) })
 }
 
 // Wait implements runner.Runner.

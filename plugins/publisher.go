@@ -1,8 +1,10 @@
 package plugins
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -164,6 +166,8 @@ func (p *publisher) run(ctx context.Context) {
 		select {
 		case <-p.flight[0].pending.Done():
 			p.settle()
+		case <-ctx.Done():
+			p.settle()
 		case <-p.wake:
 		}
 	}
@@ -195,8 +199,7 @@ func (p *publisher) settleAll() {
 // settle waits for the oldest unit, and ends it.
 func (p *publisher) settle() {
 	u := p.flight[0]
-	<-u.pending.Done()
-	if err := u.pending.Err(); err != nil {
+	if err := p.outcome(u.pending); err != nil {
 		p.again(err)
 		return
 	}
@@ -206,6 +209,21 @@ func (p *publisher) settle() {
 	}
 	for _, fn := range u.then {
 		fn()
+	}
+}
+
+// outcome waits until what was proposed is visible or refused, or ctx ends.
+func (p *publisher) outcome(proposed *runtime.Pending) error {
+	select {
+	case <-proposed.Done():
+		return proposed.Err()
+	default:
+	}
+	select {
+	case <-proposed.Done():
+		return proposed.Err()
+	case <-p.ctx.Done():
+		return p.ctx.Err()
 	}
 }
 
@@ -244,7 +262,7 @@ func (p *publisher) again(err error) {
 		p.s.a.host.complain(err)
 		for _, u := range p.flight {
 			if u.pending != nil {
-				<-u.pending.Done()
+				_ = p.outcome(u.pending) // looked at below
 			}
 		}
 		p.given = p.given || errors.Is(err, runtime.ErrClosed) || p.ctx.Err() != nil
@@ -260,7 +278,7 @@ func (p *publisher) again(err error) {
 		p.writer.Reset()
 		err = nil
 		for _, u := range p.flight {
-			if u.pending != nil && u.pending.Err() == nil {
+			if u.pending != nil && p.outcome(u.pending) == nil {
 				continue
 			}
 			if err = p.try(u); err != nil {
@@ -275,7 +293,7 @@ func (p *publisher) again(err error) {
 func (p *publisher) giveUp(err error) {
 	dropped := 0
 	for _, u := range p.flight {
-		if u.pending == nil || u.pending.Err() != nil {
+		if u.pending == nil || p.outcome(u.pending) != nil {
 			dropped += len(u.origins)
 		}
 	}
@@ -301,6 +319,7 @@ func (p *publisher) acknowledge(b *progress) {
 	p.credit += b.items
 	p.mu.Unlock()
 	signal(p.room)
+	slices.SortFunc(b.errors, func(x, y *wire.ItemError) int { return cmp.Compare(x.Item, y.Item) })
 	p.s.a.stats.queue.Add(-int64(b.items))
 	p.s.a.stats.queueBytes.Add(-int64(b.size))
 	if !p.s.out.put(&wire.FromHost{Message: &wire.FromHost_Ack{Ack: &wire.Ack{Batch: b.id, Credit: uint32(b.items), Errors: b.errors}}}) {

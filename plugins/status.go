@@ -33,10 +33,10 @@ type Status struct {
 	State      State     `json:"state"`
 	Since      time.Time `json:"since"` // when State became what it is
 	PID        int       `json:"pid,omitempty"`
-	Reason     Reason    `json:"reason,omitempty"` // why it is not ready, or why the last change is not in force
-	Error      string    `json:"error,omitempty"`  // the same in words
-	RetryAt    time.Time `json:"retry_at,omitzero"`
-	Restarts   int       `json:"restarts"` // starts after the first
+	Reason     Reason    `json:"reason,omitempty"`  // why it is not ready, or why the last change is not in force
+	Error      string    `json:"error,omitempty"`   // the same in words
+	RetryAt    time.Time `json:"retry_at,omitzero"` // when it is started again, if it backs off
+	Restarts   int       `json:"restarts"`          // starts after the first
 	Entities   int       `json:"entities"`
 	Counters   Counters  `json:"counters"`
 	Queue      int64     `json:"queue"`       // items that are not in the journal yet
@@ -96,6 +96,13 @@ func (a *adapter) set(s State, why Reason, text string) {
 	}
 }
 
+// retryAt notes when the next try is.
+func (a *adapter) retryAt(when time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.status.RetryAt = when
+}
+
 // note says why the last change is not in force; nil says that it is.
 func (a *adapter) note(f *failure) {
 	a.mu.Lock()
@@ -113,7 +120,9 @@ func (a *adapter) running(g *generation) {
 	st := &a.status
 	st.Generation, st.Version, st.Summary, st.Exclusive = g.number, g.desc.Version, g.desc.Summary, g.desc.Exclusive
 	st.SHA256, st.PID = g.program.sum, g.process.pid()
-	a.inUse = g
+	if a.inUse = g; st.State == Ready {
+		st.Reason, st.Error = "", ""
+	}
 }
 
 // feels notes what a generation says of its health.
@@ -126,6 +135,7 @@ func (a *adapter) feels(g *generation, ready bool, detail string) {
 	}
 	before := a.status.State
 	st := &a.status
+	st.RetryAt = time.Time{}
 	next, reason := Ready, Reason("")
 	if !ready {
 		next, reason = Degraded, ReasonUnhealthy

@@ -35,8 +35,8 @@ func (g *generation) readStdio() {
 		return
 	}
 	outputs := map[uint64]*splitter{
-		1: {limit: maxLine, fn: func(line string, more int) { g.a.printed("stdout", line, more) }},
-		2: {limit: maxLine, fn: func(line string, more int) { g.a.printed("stderr", line, more) }},
+		1: {fn: func(line string, more int) { g.a.printed("stdout", line, more) }},
+		2: {fn: func(line string, more int) { g.a.printed("stderr", line, more) }},
 	}
 	for {
 		var m raw

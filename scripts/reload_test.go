@@ -162,11 +162,16 @@ func TestReloadsLoseNoEvent(t *testing.T) {
 		return fmt.Sprintf(`on('tick', e => emit('tock', {n: e.data.n, version: %d}));`, i)
 	}
 	b := newBench(t, "a.js", source(0))
-	var n, done atomic.Int64
+	// On a busy machine a handler may run into the end of its generation's time.
+	// That is told, and counts as handled.
+	var n, done, cut atomic.Int64
 	_, cancel := b.rt.Follow(func(batch []*runtime.Event) {
 		for _, e := range batch {
-			if e.Type == "tock" {
+			switch {
+			case e.Type == "tock":
 				done.Add(1)
+			case e.Type == ScriptError && field(e, "message") == errTookOver.Error():
+				cut.Add(1)
 			}
 		}
 	})
@@ -175,7 +180,7 @@ func TestReloadsLoseNoEvent(t *testing.T) {
 	var firing sync.WaitGroup
 	firing.Go(func() {
 		for !closed(stop) {
-			if n.Load()-done.Load() < 1000 { // well within a mailbox
+			if n.Load()-done.Load()-cut.Load() < 1000 { // well within a mailbox
 				b.fire("tick", fmt.Sprintf(`{"n":%d}`, n.Add(1)))
 			} else {
 				goruntime.Gosched()
@@ -187,15 +192,22 @@ func TestReloadsLoseNoEvent(t *testing.T) {
 	}
 	close(stop)
 	firing.Wait()
-	b.await("all events are handled", func() bool { return done.Load() >= n.Load() })
-	seen := map[string]int{}
+	b.await("all events are handled", func() bool { return done.Load()+cut.Load() >= n.Load() })
+	seen, missing := map[string]int{}, int64(0)
 	for _, e := range b.find("tock") {
 		seen[field(e, "n")]++
 	}
 	for i := range n.Load() {
-		if got := seen[fmt.Sprint(i+1)]; got != 1 {
+		switch got := seen[fmt.Sprint(i+1)]; got {
+		case 0:
+			missing++
+		case 1:
+		default:
 			t.Errorf("event %d of %d: got handled %d times, want once", i+1, n.Load(), got)
 		}
+	}
+	if missing > cut.Load() || cut.Load() > 20 {
+		t.Errorf("%d of %d events are not handled, and %d handlers were interrupted in 20 reloads", missing, n.Load(), cut.Load())
 	}
 }
 

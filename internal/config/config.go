@@ -24,6 +24,7 @@ type Config struct {
 	Stream  Stream
 	Journal Journal
 	Scripts Scripts
+	Plugins map[string]Plugin // by adapter; may be nil
 	Filters Filters
 	Log     Log
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"log/slog"
 	"reflect"
 	"runtime"
@@ -58,6 +59,22 @@ scripts:
       read: [/proc/uptime, /proc/loadavg]
     hall.ts: {read: [/etc/hostname, /proc/uptime]}
     idle.js:
+plugins:
+  hostsensors:
+  zigbee-2:
+    path: /opt/zigbee
+    args: [--port, /dev/ttyUSB0]
+    config:
+      channel: 15
+      keys: {"a.b": [1, 2.5, true, null, "12", off]}
+      template: |
+        {{ value }}
+        end
+    sha256: 2CF24DBA5FB0A30E26E83B2AC5B9E29E1B161E5C1FA7425E73043362938B9824
+    memory: 128MiB
+    user: nobody
+    env: [HOST_SYS=/host/sys, LANG]
+    disabled: true
 filters:
   full_javascript: [dashboards, "a b"]
   worker: {memory: 128MiB, deadline: 20ms}
@@ -80,6 +97,14 @@ func fullConfig() *Config {
 			"hall.ts":     {[]string{"/etc/hostname", "/proc/uptime"}},
 			"idle.js":     {},
 		}},
+		Plugins: map[string]Plugin{
+			"hostsensors": {},
+			"zigbee-2": {
+				Path: "/opt/zigbee", Args: []string{"--port", "/dev/ttyUSB0"}, User: "nobody", Memory: 128 << 20, Disabled: true,
+				Config: json.RawMessage(`{"channel":15,"keys":{"a.b":[1,2.5,true,null,"12","off"]},"template":"{{ value }}\nend\n"}`),
+				SHA256: "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824", Env: []string{"HOST_SYS=/host/sys", "LANG"},
+			},
+		},
 		Filters: Filters{[]string{"dashboards", "a b"}, Worker{128 << 20, 20 * time.Millisecond}},
 		Log:     Log{slog.LevelDebug, "json"},
 	}

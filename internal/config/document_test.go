@@ -35,6 +35,24 @@ const documentTail = `
 
 The names are paths in the scripts folder. A script has what all entries that match it grant together. ` + "In names and in paths `*`" + `
 stands for any characters but ` + "`/`, `?` for one of them, and `[a-z]`" + ` for one of a range.
+
+## How adapters are run
+
+` + "```yaml\nplugins:\n  hostsensors:\n    config: {interval: 5s, include: [cpu, memory]}\n  zigbee:\n    path: /opt/zigbee/adapter\n    args: [--port, /dev/ttyUSB0]\n    memory: 128MiB\n    user: zigbee\n```" + `
+
+| Key | What it does |
+|---|---|
+| ` + "`config`" + ` | What the adapter is configured with: its own keys, which its documentation tells. Text over several lines is fine here. |
+| ` + "`path`" + ` | The executable. Without it, the file in ` + "`home/plugins`" + ` of the adapter's name. |
+| ` + "`args`" + ` | Its arguments. |
+| ` + "`sha256`" + ` | What the executable must hash to; another one is not started. |
+| ` + "`memory`" + ` | Most memory for its data, on Linux. Less than 64 MiB doesn't start a program in Go. |
+| ` + "`user`" + ` | The system's user that it runs as, on Unix; the server must be root for it. |
+| ` + "`env`" + ` | Variables of its environment, which is nearly empty without: NAME passes the server's own on, NAME=value sets one. |
+| ` + "`disabled`" + ` | true: it is not run. |
+
+A change takes effect adapter by adapter: the new one takes over from the one that runs. What an adapter says is wrong with its
+` + "`config` is in `carillon plugins`, by field, and what ran goes on" + `.
 `
 
 // document returns docs/configuration.md, made from the schema.

@@ -62,7 +62,7 @@ func TestWholeFileMistakes(t *testing.T) {
 		"long value": {"log:\n  level: " + strings.Repeat("x", 2000),
 			"c.yaml:2: log.level: \"" + strings.Repeat("x", 60) + "…\" is longer than 1024 bytes; make it shorter"},
 		"long key": {strings.Repeat("k", 2000) + ": 1",
-			"c.yaml:1: " + strings.Repeat("k", 100) + "…: unknown key; known here: server, auth, limits, stream, journal, scripts, filters, log"},
+			"c.yaml:1: " + strings.Repeat("k", 100) + "…: unknown key; known here: server, auth, limits, stream, journal, scripts, plugins, filters, log"},
 		"too much": {strings.Repeat("log: {}\n", 20000),
 			"c.yaml:10001: the file has too much in it up to here to be a configuration; use patterns instead of long lists"},
 		"carriage return": {"log:\r  level: info\n", "c.yaml:1: has the invisible character '\\r'; remove it"},

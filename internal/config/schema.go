@@ -175,6 +175,11 @@ var schema = []key{
 		doc:   "What scripts may do besides the ordinary, by script: read names the files that read() may open. * stands for any characters within a name.",
 		value: permissions},
 
+	{path: "plugins", example: "{hostsensors: {config: {interval: 5s}}}",
+		brief: "how adapters are run, by name; each executable in plugins/ is one",
+		doc:   "How adapters are run, by name. Each executable in `home/plugins` is an adapter of its file's name and needs no entry here.",
+		value: plugins},
+
 	{path: "filters.full_javascript", example: "[dashboards]",
 		brief: "JWT subjects whose filters may use all of JavaScript, as yours may",
 		doc:   "JWT subjects whose filters may use all of JavaScript, as those of the administrator and those in home/filters may. They run in a process of their own.",

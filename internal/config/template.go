@@ -53,11 +53,16 @@ func Template() []byte {
 // column is where the explanations begin, if the key before is short enough.
 const column = 38
 
-// writeKey writes one key with its explanation. In a group that is itself
+// writeKey writes one key with its explanation. One outside of all groups is a group
+// of its own, with nothing in it. In a group that is itself
 // commented out the indentation is behind the #, to be right without it.
 func writeKey(b *strings.Builder, k *key, name string, depth int) {
 	if k.path == "scripts.permissions" {
 		fmt.Fprintf(b, "  # %s\n  %s:\n%s", k.brief, name, starterPermissions)
+		return
+	}
+	if depth == 0 {
+		fmt.Fprintf(b, "\n# %s\n%s:\n", k.brief, name)
 		return
 	}
 	line := "  # " + strings.Repeat("  ", depth-1) + name + ": " + k.text(Default())

@@ -25,7 +25,8 @@ type Adapter interface {
 	// Run is the adapter's life. It is called once, after Configure, and publishes
 	// to h until ctx ends; then it publishes what it still holds, lets go of the
 	// hardware, and returns. The methods of h go on taking what is published with ctx
-	// until then. An error ends the process; the host starts another.
+	// until then, so that nothing that was read is lost; it is ctx that says when to
+	// stop. An error ends the process; the host starts another.
 	Run(ctx context.Context, h *Host) error
 }
 

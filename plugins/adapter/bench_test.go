@@ -57,16 +57,8 @@ func (f *flood) Run(ctx context.Context, h *Host) error {
 }
 
 // follow opens a session and acknowledges what comes, until n items have.
-func follow(b *testing.B, a wire.AdapterClient, config string, n int, each func(*wire.Item)) (batches int) {
-	ctx := b.Context()
-	if r, err := a.Configure(ctx, &wire.ConfigureRequest{Config: config}); err != nil || len(r.Errors) > 0 {
-		b.Fatal(r, err)
-	}
-	session, err := a.Session(ctx)
-	if err != nil {
-		b.Fatal(err)
-	}
-	session.Send(&wire.FromHost{Message: &wire.FromHost_Welcome{Welcome: &wire.Welcome{Credit: 4096, MaxBatchItems: 512}}})
+func follow(b *testing.B, a *started, config string, n int, each func(*wire.Item)) (batches int) {
+	session := a.open(config, &wire.Welcome{Credit: 4096, MaxBatchItems: 512})
 	for items := -1; items < n; {
 		m, err := session.Recv()
 		if err != nil {
@@ -78,7 +70,7 @@ func follow(b *testing.B, a wire.AdapterClient, config string, n int, each func(
 		}
 		items += len(batch.GetItems())
 		batches++
-		session.Send(&wire.FromHost{Message: &wire.FromHost_Ack{Ack: &wire.Ack{Batch: batch.GetId(), Credit: uint32(len(batch.GetItems()))}}})
+		ack(session, batch)
 	}
 	return batches
 }
@@ -86,18 +78,17 @@ func follow(b *testing.B, a wire.AdapterClient, config string, n int, each func(
 // BenchmarkItems measures states over a unix socket with mutual TLS, from an adapter's
 // process into a host that stores nothing.
 func BenchmarkItems(b *testing.B) {
-	client, a := start(b, "flood")
+	a := start(b, "flood")
 	b.ResetTimer()
 	batches := follow(b, a, `{"items":`+strconv.Itoa(b.N/4*4)+`}`, b.N/4*4, func(*wire.Item) {})
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "items/s")
 	b.ReportMetric(float64(b.N)/float64(batches), "items/batch")
-	client.Kill()
 }
 
 // BenchmarkLatency measures a single state from Set to the host.
 func BenchmarkLatency(b *testing.B) {
-	_, a := start(b, "flood")
+	a := start(b, "flood")
 	took := make([]time.Duration, 0, b.N)
 	follow(b, a, `{"singles":`+strconv.Itoa(b.N)+`}`, b.N, func(i *wire.Item) {
 		if s := i.GetState(); s != nil {

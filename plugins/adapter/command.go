@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,7 +22,8 @@ import (
 type CommandHandler func(ctx context.Context, c Command) (response any, err error)
 
 // OnCommand says who handles commands. It is called before the first Declare, at
-// most once. Commands of one entity are handled one after another as they came, those
+// most once. Only services that an entity was declared with, and those of the adapter
+// itself, reach the handler. Commands of one entity are handled one after another as they came, those
 // of different entities at once.
 func (h *Host) OnCommand(handler CommandHandler) {
 	h.commands.mu.Lock()
@@ -45,6 +47,7 @@ type commands struct {
 	// Guarded by mu.
 	handler  CommandHandler
 	draining bool
+	services map[string][]string // by entity
 	cancels  map[uint64]context.CancelFunc
 	last     map[string]chan struct{} // closed at the end of the newest handler of an entity
 	idle     chan struct{}            // closed when cancels is empty; nil: nobody waits
@@ -54,6 +57,19 @@ func (c *commands) init(h *Host) {
 	c.h = h
 	c.cancels = map[uint64]context.CancelFunc{}
 	c.last = map[string]chan struct{}{}
+	c.services = map[string][]string{}
+}
+
+func (c *commands) declare(entity string, services []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.services[entity] = slices.Clone(services)
+}
+
+func (c *commands) forget(entity string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.services, entity)
 }
 
 type contextKey struct{}
@@ -95,6 +111,8 @@ func (c *commands) refusal(w *wire.Command) string {
 		return "the adapter is draining"
 	case c.handler == nil:
 		return "the adapter takes no commands"
+	case w.EntityId != "" && !slices.Contains(c.services[w.EntityId], w.Service):
+		return fmt.Sprintf("%s takes no %s", w.EntityId, w.Service)
 	case len(c.cancels) >= maxCommands:
 		return fmt.Sprintf("the adapter has %d commands under way already", maxCommands)
 	case c.cancels[w.Id] != nil:

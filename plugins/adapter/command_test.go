@@ -67,6 +67,8 @@ func TestCommandsOfAnEntityComeOneAfterAnother(t *testing.T) {
 			<-time.After(time.Duration(10-c.ID) * time.Second)
 			return c.ID, nil
 		})
+		h.commands.declare("light.a", []string{"x"})
+		h.commands.declare("light.b", []string{"x"})
 		host.command(1, "light.a", "x", time.Minute) // until 9 s
 		host.command(2, "light.a", "x", time.Minute) // from 9 to 17 s
 		host.command(3, "light.b", "x", time.Minute) // until 7 s
@@ -121,6 +123,7 @@ func TestEachCommandIsAnswered(t *testing.T) {
 			{"large", "don't fit"}, {"odd", "no JSON"},
 		} {
 			id := uint64(i + 2)
+			h.commands.declare(fmt.Sprint("light.", id), []string{test.service})
 			host.command(id, fmt.Sprint("light.", id), test.service, 100*time.Millisecond)
 			<-time.After(time.Second)
 			if test.service == "panic" { // the line and the result have no order
@@ -146,6 +149,14 @@ func TestCancelAndDrain(t *testing.T) {
 			}
 			return nil, nil
 		})
+		must(t, h.Declare(t.Context(), Device{ID: "d", Entities: []Entity{{ID: "light.a", Services: []string{"x"}}, {ID: "light.b", Services: []string{"x"}}}}))
+		host.batch()
+		for id, entity := range map[uint64]string{10: "light.a", 11: "light.c"} {
+			host.command(id, entity, "y", time.Minute)
+			if r := host.result(); r.Id != id || r.Error != entity+" takes no y" {
+				t.Errorf("got %v, want a refusal of what was not declared", r)
+			}
+		}
 		host.command(1, "light.a", "x", time.Minute)
 		host.command(2, "light.b", "x", time.Minute)
 		synctest.Wait()

@@ -119,6 +119,7 @@ func (h *Host) Declare(ctx context.Context, d Device) error {
 		for i, e := range d.Entities {
 			ids[i] = e.ID
 			h.entities[e.ID] = d.ID
+			h.commands.declare(e.ID, e.Services)
 		}
 		h.devices[d.ID] = ids
 		return nil
@@ -154,9 +155,9 @@ func (h *Host) Fire(ctx context.Context, typ string, data any) error {
 	return h.publish(ctx, []*wire.Item{item}, nil)
 }
 
-// Available says whether the adapter reaches a device, or an entity. A declared device is
-// available until it is said not to be, and becomes so when it is declared again
-// or one of its states is set.
+// Available says whether the adapter reaches a device, or an entity, by its id. What is
+// declared is available until it is said not to be; states that are set meanwhile
+// show once it is again.
 func (h *Host) Available(ctx context.Context, id string, yes bool) error {
 	w := &wire.Availability{Available: yes}
 	item := &wire.Item{Item: &wire.Item_Availability{Availability: w}}
@@ -194,10 +195,14 @@ func (h *Host) forget(id string) {
 	for _, e := range h.devices[id] {
 		if h.entities[e] == id { // it may have been removed, and be another's now
 			delete(h.entities, e)
+			h.commands.forget(e)
 		}
 	}
 	delete(h.devices, id)
-	delete(h.entities, id)
+	if h.entities[id] != "" {
+		delete(h.entities, id)
+		h.commands.forget(id)
+	}
 }
 
 // Flush returns when the journal holds all that was published before. Its error is

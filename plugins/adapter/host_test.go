@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -325,6 +327,69 @@ func TestBeatsAndMetrics(t *testing.T) {
 				t.Errorf("beat %d: got %d metrics in %v", number, n, m != nil)
 			}
 			h.Metric("m1", 1) // as it was
+		}
+	})
+}
+
+// TestManyPublishers holds order, credit and completeness against a host that
+// acknowledges when it likes, and refuses some.
+func TestManyPublishers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const publishers, each, credit = 8, 400, 37
+		h, host := connect(t, &wire.Welcome{Credit: credit, MaxBatchItems: 20})
+		must(t, h.Declare(t.Context(), bulb("light.a")))
+		host.ack(host.batch())
+		var publishing sync.WaitGroup
+		for p := range publishers {
+			publishing.Go(func() {
+				for i := 0; i < each; {
+					var states []State
+					for range min(1+rand.IntN(50), each-i) {
+						states = append(states, State{EntityID: "light.a", State: fmt.Sprintf("%d %d", p, i)})
+						i++
+					}
+					if err := h.Set(t.Context(), states...); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		var flying []*wire.Batch
+		next, under, refused := [publishers]int{}, 0, 0
+		for total := 0; total < publishers*each || len(flying) > 0; {
+			m := host.next()
+			if m == nil || rand.IntN(3) == 0 {
+				for range min(len(flying), 1+rand.IntN(5)) {
+					under -= len(flying[0].Items)
+					var errors []*wire.ItemError
+					if rand.IntN(4) == 0 {
+						refused++
+						errors = append(errors, &wire.ItemError{Item: uint32(len(flying[0].Items) - 1), Message: "no"})
+					}
+					host.ack(flying[0], errors...)
+					flying = flying[1:]
+				}
+			}
+			for _, item := range m.GetBatch().GetItems() {
+				var p, i int
+				if fmt.Sscan(item.GetState().State, &p, &i); i != next[p] {
+					t.Fatalf("publisher %d: got %d, want %d", p, i, next[p])
+				}
+				next[p]++
+				total++
+				under++
+			}
+			if m != nil {
+				flying = append(flying, m.GetBatch())
+			}
+			if under > credit {
+				t.Fatalf("%d items are under way, and there was credit for %d", under, credit)
+			}
+		}
+		publishing.Wait()
+		var errs *ItemErrors
+		if err := h.Flush(t.Context()); refused > 0 && (!errors.As(err, &errs) || errs.Count != refused || len(errs.First) != min(refused, maxItemErrors)) {
+			t.Errorf("flush: got %v, want %d refusals", err, refused)
 		}
 	})
 }

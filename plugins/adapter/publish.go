@@ -47,8 +47,9 @@ func (h *Host) publish(ctx context.Context, items []*wire.Item, check func() err
 		h.credit -= n
 		h.pending = append(h.pending, items[:n]...)
 		h.published += uint64(n)
+		send := h.mayBatch()
 		h.mu.Unlock()
-		if n > 0 {
+		if send {
 			notify(h.wake)
 		}
 		if items = items[n:]; len(items) > 0 {
@@ -127,16 +128,18 @@ func notify(c chan<- struct{}) {
 	}
 }
 
-// nextBatch returns what may be sent now, or nil. Callers hold mu.
-func (h *Host) nextBatch() *wire.Batch {
+// mayBatch reports whether a batch is to go out now. Callers hold mu.
+func (h *Host) mayBatch() bool {
 	n := len(h.pending)
-	switch {
-	case n == 0:
-		return nil
-	case len(h.flying) >= maxFlying && n < worthABatch && !h.outbox.urgent(h.sent):
+	return n > 0 && (len(h.flying) < maxFlying || n >= worthABatch || h.outbox.urgent(h.sent))
+}
+
+// nextBatch returns what is to be sent now, or nil. Callers hold mu.
+func (h *Host) nextBatch() *wire.Batch {
+	if !h.mayBatch() {
 		return nil
 	}
-	n = min(n, int(h.welcome.MaxBatchItems))
+	n := min(len(h.pending), int(h.welcome.MaxBatchItems))
 	bytes := batchOverhead
 	for i, item := range h.pending[:n] {
 		if bytes += proto.Size(item) + itemOverhead; bytes > int(h.welcome.MaxMessageBytes) {

@@ -157,9 +157,9 @@ func (l *life) obeySIGTERM() {
 	<-terminated
 	ctx, cancel := context.WithTimeout(context.Background(), maxSIGTERM)
 	defer cancel()
-	l.server.Drain(ctx, &wire.DrainRequest{})
-	if s := l.grpc.Load(); s != nil {
-		s.Stop()
+	r, err := l.server.Drain(ctx, &wire.DrainRequest{})
+	if s := l.grpc.Load(); s != nil && (err != nil || r.LastBatch == 0) {
+		s.Stop() // else sessionEnded does, when the host has heard of the end
 	}
 }
 

@@ -193,45 +193,47 @@ func TestInclude(t *testing.T) {
 	}
 }
 
-// The folders are laid out as Linux 6.1 has them on a laptop and on a Raspberry Pi.
+// sysFiles are laid out as Linux 6.1 has them on a laptop with a mouse.
+var sysFiles = map[string]string{
+	"class/power_supply/AC/type":                           "Mains",
+	"class/power_supply/BAT0/type":                         "Battery",
+	"class/power_supply/BAT0/capacity":                     "87",
+	"class/power_supply/BAT0/status":                       "Charging",
+	"class/power_supply/BAT0/manufacturer":                 "SMP",
+	"class/power_supply/BAT0/cycle_count":                  "312",
+	"class/power_supply/hidpp_battery_0/type":              "Battery",
+	"class/power_supply/hidpp_battery_0/status":            "Unknown",
+	"class/power_supply/hidpp_battery_0/charge_now":        "250000",
+	"class/power_supply/hidpp_battery_0/charge_full":       "1000000",
+	"class/power_supply/hidpp_battery_0/scope":             "Device",
+	"class/power_supply/hidpp_battery_0/model_name":        "Wireless Mouse MX",
+	"class/hwmon/hwmon0/name":                              "coretemp",
+	"class/hwmon/hwmon0/temp1_input":                       "48500",
+	"class/hwmon/hwmon0/temp1_label":                       "Package id 0",
+	"class/hwmon/hwmon0/temp1_crit":                        "100000",
+	"class/hwmon/hwmon0/temp2_input":                       "-128000",
+	"class/hwmon/hwmon1/name":                              "nvme",
+	"class/hwmon/hwmon1/temp1_input":                       "31850",
+	"class/hwmon/hwmon2/name":                              "nvme",
+	"class/hwmon/hwmon2/temp1_input":                       "33000",
+	"class/power_supply/BAT1/type":                         "Battery",
+	"class/power_supply/BAT1/status":                       "Not charging",
+	"class/power_supply/BAT1/present":                      "1",
+	"class/power_supply/hidpp_battery_0/capacity_level":    "Low",
+	"class/power_supply/hidpp_battery_0/online":            "1",
+	"class/power_supply/hidpp_battery_0/voltage_now":       "3900000",
+	"class/power_supply/hidpp_battery_0/not/a/property":    "x",
+	"class/power_supply/ucsi-source-psy-USBC000:001/type":  "USB",
+	"class/power_supply/ucsi-source-psy-USBC000:001/scope": "System",
+}
+
 func TestLinuxBatteriesAndTemperatures(t *testing.T) {
 	if goruntime.GOOS != "linux" {
 		t.Skip("only Linux has these files")
 	}
 	sys := t.TempDir()
 	t.Setenv("HOST_SYS", sys)
-	for name, text := range map[string]string{
-		"class/power_supply/AC/type":                           "Mains",
-		"class/power_supply/BAT0/type":                         "Battery",
-		"class/power_supply/BAT0/capacity":                     "87",
-		"class/power_supply/BAT0/status":                       "Charging",
-		"class/power_supply/BAT0/manufacturer":                 "SMP",
-		"class/power_supply/BAT0/cycle_count":                  "312",
-		"class/power_supply/hidpp_battery_0/type":              "Battery",
-		"class/power_supply/hidpp_battery_0/status":            "Unknown",
-		"class/power_supply/hidpp_battery_0/charge_now":        "250000",
-		"class/power_supply/hidpp_battery_0/charge_full":       "1000000",
-		"class/power_supply/hidpp_battery_0/scope":             "Device",
-		"class/power_supply/hidpp_battery_0/model_name":        "Wireless Mouse MX",
-		"class/hwmon/hwmon0/name":                              "coretemp",
-		"class/hwmon/hwmon0/temp1_input":                       "48500",
-		"class/hwmon/hwmon0/temp1_label":                       "Package id 0",
-		"class/hwmon/hwmon0/temp1_crit":                        "100000",
-		"class/hwmon/hwmon0/temp2_input":                       "-128000",
-		"class/hwmon/hwmon1/name":                              "nvme",
-		"class/hwmon/hwmon1/temp1_input":                       "31850",
-		"class/hwmon/hwmon2/name":                              "nvme",
-		"class/hwmon/hwmon2/temp1_input":                       "33000",
-		"class/power_supply/BAT1/type":                         "Battery",
-		"class/power_supply/BAT1/status":                       "Not charging",
-		"class/power_supply/BAT1/present":                      "1",
-		"class/power_supply/hidpp_battery_0/capacity_level":    "Low",
-		"class/power_supply/hidpp_battery_0/online":            "1",
-		"class/power_supply/hidpp_battery_0/voltage_now":       "3900000",
-		"class/power_supply/hidpp_battery_0/not/a/property":    "x",
-		"class/power_supply/ucsi-source-psy-USBC000:001/type":  "USB",
-		"class/power_supply/ucsi-source-psy-USBC000:001/scope": "System",
-	} {
+	for name, text := range sysFiles {
 		file := filepath.Join(sys, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)

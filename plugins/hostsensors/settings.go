@@ -108,10 +108,13 @@ func matches(patterns []string, name string) bool {
 	})
 }
 
+// version can be set by the linker: -ldflags "-X main.version=1.2.3".
+var version = "1.0.0"
+
 // Describe is the Adapter's.
 func (m *machine) Describe() adapter.Description {
 	return adapter.Description{
-		Name: "hostsensors", Version: "1.0.0", Schema: json.RawMessage(schema),
+		Name: "hostsensors", Version: version, Schema: json.RawMessage(schema),
 		Summary: "CPU, memory, disks, network, temperatures and batteries of this machine.",
 	}
 }

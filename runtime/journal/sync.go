@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	goruntime "runtime"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 // SyncInterval is how often what was written is synced to the disk: how much a
@@ -25,7 +27,9 @@ type stamp struct {
 	size int64
 }
 
-// sync syncs every file and folder under dir that is not as it was seen.
+// sync syncs every file and folder of the journal under dir that is not as it was
+// seen. Other folders in dir belong to others, whose files may not even be
+// opened for writing, as programs that run.
 func (s *syncer) sync(dir string) error {
 	seen := make(map[string]stamp, len(s.seen))
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -34,6 +38,9 @@ func (s *syncer) sync(dir string) error {
 		}
 		if err != nil {
 			return err
+		}
+		if d.IsDir() && filepath.Dir(path) == filepath.Clean(dir) && d.Name() != server.JetStreamStoreDir && path != dir {
+			return fs.SkipDir
 		}
 		info, err := d.Info()
 		if err != nil || (!d.IsDir() && !d.Type().IsRegular()) {

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,7 +46,11 @@ type AdapterTest struct {
 func TestAdapter(t *testing.T, a AdapterTest) {
 	for _, c := range adapterChecks {
 		t.Run(c.name, func(t *testing.T) {
-			c.check(newTrial(t.Context(), a, t.Cleanup, t.Errorf))
+			tr := newTrial(t.Context(), a, t.Cleanup, t.Errorf)
+			c.check(tr)
+			if said := tr.stderr.String(); t.Failed() && said != "" {
+				t.Logf("it said on its standard error: %.4000s", said)
+			}
 		})
 	}
 }
@@ -74,6 +79,7 @@ type trial struct {
 	hangUp func()      // ends the connection
 	ended  func() bool // reports whether the adapter has ended, after hangUp
 	state  string      // its StateDir
+	stderr output      // what its process says
 }
 
 func newTrial(ctx context.Context, a AdapterTest, cleanup func(func()), fail func(string, ...any)) *trial {
@@ -146,13 +152,32 @@ func whetherEnded(f func()) func() bool {
 	}
 }
 
+// output is what a process wrote, so far.
+type output struct {
+	mu   sync.Mutex
+	text []byte // guarded by mu
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.text = append(o.text, b...)
+	return len(b), nil
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return string(o.text)
+}
+
 // startProcess starts the adapter as the host does.
 func (tr *trial) startProcess(cleanup func(func())) {
 	cmd := exec.Command(tr.Command[0], tr.Command[1:]...)
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig: adapter.Handshake, Plugins: plugin.PluginSet{adapter.PluginName: &adapter.Plugin{}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC}, AutoMTLS: true, SkipHostEnv: true,
-		Cmd: cmd, StartTimeout: tr.Within, Logger: hclog.NewNullLogger(),
+		Cmd: cmd, StartTimeout: tr.Within, Logger: hclog.NewNullLogger(), Stderr: &tr.stderr, SyncStderr: &tr.stderr, SyncStdout: &tr.stderr,
 	})
 	cleanup(client.Kill)
 	protocol, err := client.Client()

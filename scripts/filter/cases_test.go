@@ -138,6 +138,7 @@ func TestMeaning(t *testing.T) {
 		`"a".repeat(-1)`:                                   "RangeError: Invalid count value",
 		`(5).toFixed(101)`:                                 "RangeError: toFixed() precision must be between 0 and 100",
 		`new Date(NaN).toISOString()`:                      "RangeError: Invalid time value",
+		`"a" in "\ud83d\ud83d"`:                            "TypeError: Value is not an object: \ufffd\ufffd",
 		`"a" in "b"`:                                       "TypeError: Value is not an object: b",
 	} {
 		got, thrown := runPlain(t, source, e)

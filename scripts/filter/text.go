@@ -242,6 +242,19 @@ func halves(s string) bool {
 	return false
 }
 
+// replaceHalves returns s as UTF-8, with U+FFFD for every lone surrogate.
+func replaceHalves(s string) string {
+	if !halves(s) {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for len(s) > 0 {
+		r, size := decode(s)
+		b, s = utf8.AppendRune(b, r), s[size:] // of a surrogate it makes U+FFFD
+	}
+	return string(b)
+}
+
 // contains is String.prototype.includes.
 func contains(s, sub string) bool {
 	if !halves(sub) {

@@ -1699,6 +1699,8 @@ func (x *Removal) GetEntityIds() []string {
 	return nil
 }
 
+// Result answers a command. It is sent behind what the command changed, which the
+// host shows before it hands the answer on.
 type Result struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`            // of the command

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"carillon/internal/config"
+	"carillon/plugins"
+)
+
+// makePlugins makes the host of the adapters. Its paths don't depend on where the
+// server was started: the adapters run elsewhere.
+func (h *served) makePlugins() error {
+	home, err := filepath.Abs(h.dir)
+	if err != nil {
+		return fmt.Errorf("finding the home: %w", err)
+	}
+	h.plugins = &plugins.Host{
+		Dir: filepath.Join(home, "plugins"), DataDir: filepath.Join(home, "data", "plugins"), Runtime: h.runtime, Log: h.log.Logger,
+	}
+	return nil
+}
+
+// adapterConfigs returns the configuration as the host of the adapters has it.
+func (h *served) adapterConfigs(all map[string]config.Plugin) map[string]plugins.AdapterConfig {
+	configs := make(map[string]plugins.AdapterConfig, len(all))
+	for name, p := range all {
+		path := p.Path
+		if path != "" && !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(h.plugins.Dir), path) // relative to the home, as every path of the configuration
+		}
+		configs[name] = plugins.AdapterConfig{
+			Path: path, Args: p.Args, Config: p.Config, SHA256: p.SHA256, User: p.User, Memory: p.Memory, Disabled: p.Disabled, Env: p.Env,
+		}
+	}
+	return configs
+}
+
+// pluginActions are what can be asked of an adapter.
+func (h *served) pluginActions() map[string]func(name string) error {
+	return map[string]func(name string) error{
+		"restart": h.plugins.Restart, "drain": h.plugins.Drain, "disable": h.plugins.Disable, "enable": h.plugins.Enable,
+	}
+}

@@ -1,0 +1,232 @@
+// The adapter's side of a session: publishing under credit, commands, beats.
+import { AsyncLocalStorage } from "node:async_hooks";
+
+// Batches form while maxFlying are on their way, and go out at once when they are worth it.
+const maxFlying = 4;
+const worthABatch = 64;
+const maxLogs = 1000;
+
+const context = new AsyncLocalStorage(); // the context id of the command that is being handled
+
+const text = (value) => (value === undefined ? "" : JSON.stringify(value));
+const microseconds = (time) => Math.round((time === undefined ? Date.now() : +time) * 1000);
+
+/** What an adapter's run publishes to. Each promise waits while the journal has no room. */
+export class Host {
+  #stream;
+  #welcome;
+  #credit;
+  #turn = Promise.resolve(); // the end of the publishing before
+  #pending = [];
+  #flying = []; // batches on their way
+  #published = 0;
+  #sent = 0;
+  #stored = 0;
+  #refused = [];
+  #results = []; // {after, result}
+  #waiting = []; // {ok, resolve, reject}
+  #logs = 0; // lines that the stream has not taken
+  #metrics = {};
+  #news = false;
+  #commands = new Map(); // by id, AbortController
+  #last = new Map(); // by entity, the end of its newest command
+  #services = new Map(); // by entity
+  #handler;
+  #over;
+  draining = false;
+  lastBatch = 0;
+
+  constructor(stream, welcome) {
+    this.#stream = stream;
+    this.#welcome = welcome;
+    this.#credit = welcome.credit;
+  }
+
+  /** Says who handles commands: handler({entity_id, service, data, signal}). What it publishes names the command. */
+  onCommand(handler) { this.#handler = handler; }
+
+  /** Declares a device {id, name, entities: [{entity_id, attributes, services}]}. */
+  declare(device) {
+    for (const e of device.entities) this.#services.set(e.entity_id, e.services ?? []);
+    const entities = device.entities.map((e) => ({ ...e, attributes: text(e.attributes) }));
+    return this.#publish([{ device: { ...device, entities } }]);
+  }
+
+  /** Says what entities are now: {entity_id, state, attributes, time}. */
+  set(...states) {
+    return this.#publish(states.map(({ time, ...s }) => (
+      { time_us: microseconds(time), state: { ...s, state: String(s.state), attributes: text(s.attributes) } }
+    )));
+  }
+
+  /** Says that something happened. */
+  fire(type, data = {}) { return this.#publish([{ time_us: microseconds(), event: { type, data: text(data) } }]); }
+
+  /** Says whether the adapter reaches a device. */
+  available(device_id, available) { return this.#publish([{ availability: { device_id, available } }]); }
+
+  /** Takes a device away for good. */
+  remove(device_id) { return this.#publish([{ removal: { device_id } }]); }
+
+  /** Waits until the journal holds all that was published; throws what it refused. */
+  async flush() {
+    await this.#turn;
+    const target = this.#published;
+    await this.#until(() => this.#stored >= target);
+    const refused = this.#refused;
+    this.#refused = [];
+    if (refused.length) throw new Error(refused.join("\n"));
+  }
+
+  /** Logs a line with fields, at DEBUG, INFO, WARN or ERROR. */
+  log(level, message, fields = {}) {
+    if (this.#logs >= maxLogs) return;
+    this.#logs++;
+    const asText = Object.fromEntries(Object.entries(fields).map(([k, v]) => [k, String(v)]));
+    this.#stream.write({ log: { level, message: String(message), fields: asText } }, () => this.#logs--);
+  }
+
+  /** Sets a number that the server shows beside its own. */
+  metric(name, value) {
+    this.#metrics[name] = value;
+    this.#news = true;
+  }
+
+  #publish(items) {
+    for (const item of items) item.context_id = context.getStore() ?? "";
+    const mine = this.#turn.then(() => this.#push(items));
+    this.#turn = mine.catch(() => {});
+    return mine;
+  }
+
+  async #push(items) {
+    const most = this.#welcome.max_message_bytes || 1 << 20;
+    for (const item of items) {
+      const bytes = Buffer.byteLength(JSON.stringify(item)); // never less than it takes
+      if (bytes + 100 > most) throw new Error(`an item of ${bytes} bytes doesn't fit into a message of ${most}`);
+      await this.#until(() => this.#credit > 0);
+      this.#credit--;
+      this.#published++;
+      this.#pending.push({ item, bytes });
+    }
+    this.#send();
+  }
+
+  #send() {
+    const urgent = () => this.#results.length > 0 && this.#results[0].after > this.#sent;
+    for (;;) {
+      while (this.#results.length && this.#results[0].after <= this.#sent) {
+        this.#stream.write({ result: this.#results.shift().result });
+      }
+      const n = this.#pending.length;
+      if (n === 0 || (this.#flying.length >= maxFlying && n < worthABatch && !urgent())) return;
+      this.#batch();
+    }
+  }
+
+  #batch() {
+    const most = this.#welcome.max_message_bytes || 1 << 20;
+    const items = [];
+    for (let bytes = 100; this.#pending.length && items.length < (this.#welcome.max_batch_items || 1000);) {
+      bytes += this.#pending[0].bytes;
+      if (bytes > most) break;
+      items.push(this.#pending.shift().item);
+    }
+    const id = ++this.lastBatch;
+    this.#sent += items.length;
+    this.#flying.push({ id, items });
+    this.#stream.write({ batch: { id, items } });
+  }
+
+  /** Takes a message of the host. */
+  take({ ack, command, cancel, beat }) {
+    if (ack) this.#acknowledged(ack);
+    else if (command) this.#begin(command);
+    else if (cancel) this.#commands.get(cancel.id)?.abort(new Error("nobody waits for it any more"));
+    else if (beat) {
+      this.#stream.write({ beat });
+      if (this.#news) this.#stream.write({ metrics: { values: this.#metrics } });
+      this.#news = false;
+    }
+  }
+
+  #acknowledged(ack) {
+    const batch = this.#flying.shift();
+    if (batch?.id !== ack.batch) throw new Error(`the host acknowledges batch ${ack.batch}, not ${batch?.id}`);
+    for (const e of ack.errors) this.#refused.push(`${JSON.stringify(batch.items[e.item])}: ${e.message}`);
+    this.#refused.splice(20); // who never flushes must not gather them
+    this.#stored += batch.items.length;
+    this.#credit += ack.credit;
+    this.#send();
+    this.#look();
+  }
+
+  #until(ok) {
+    if (this.#over) return Promise.reject(this.#over);
+    if (ok()) return Promise.resolve();
+    return new Promise((resolve, reject) => this.#waiting.push({ ok, resolve, reject }));
+  }
+
+  #look() {
+    this.#waiting = this.#waiting.filter((w) => !(w.ok() && (w.resolve(), true)));
+  }
+
+  /** Ends the session: the host is gone. */
+  end(reason) {
+    this.#over ??= reason;
+    for (const w of this.#waiting) w.reject(this.#over);
+    this.#waiting = [];
+    for (const c of this.#commands.values()) c.abort(this.#over);
+  }
+
+  /** Takes no more commands, and waits until those under way are answered. */
+  drainCommands() {
+    this.draining = true;
+    return this.#until(() => this.#commands.size === 0);
+  }
+
+  /** Waits until all that was published is stored. */
+  async settle() {
+    await this.#turn;
+    await this.#until(() => this.#stored === this.#published && this.#results.length === 0);
+  }
+
+  // Commands of one entity run one after another, and each is answered once, at its
+  // deadline at the latest.
+  async #begin(w) {
+    const { id, entity_id, domain, service, context_id } = w;
+    const refusal = this.#refusal(entity_id, service);
+    if (refusal) return this.#answer(id, refusal);
+    const abort = new AbortController();
+    this.#commands.set(id, abort);
+    const timer = setTimeout(() => abort.abort(new Error("the adapter didn't do it in time")), w.timeout_ms || 60_000);
+    const aborted = new Promise((_, reject) => abort.signal.addEventListener("abort", () => reject(abort.signal.reason)));
+    const done = (this.#last.get(entity_id) ?? Promise.resolve()).then(() => {
+      abort.signal.throwIfAborted();
+      const command = { id, entity_id, domain, service, data: JSON.parse(w.data || "{}"), signal: abort.signal };
+      return context.run(context_id, this.#handler, command);
+    });
+    const ended = done.catch(() => {});
+    this.#last.set(entity_id, ended);
+    ended.then(() => { if (this.#last.get(entity_id) === ended) this.#last.delete(entity_id); });
+    try {
+      this.#answer(id, "", text(await Promise.race([done, aborted])));
+    } catch (e) {
+      this.#answer(id, e?.message || String(e));
+    }
+    clearTimeout(timer);
+    this.#commands.delete(id);
+    this.#look();
+  }
+
+  #refusal(entity, service) {
+    if (this.draining) return "the adapter is draining";
+    if (!this.#handler) return "the adapter takes no commands";
+    if (entity && !this.#services.get(entity)?.includes(service)) return `${entity} takes no ${service}`;
+  }
+
+  #answer(id, error, response = "") {
+    this.#results.push({ after: this.#published, result: { id, error, response } });
+    this.#send();
+  }
+}

@@ -1,0 +1,38 @@
+package httpd
+
+import (
+	"errors"
+	"slices"
+	"testing"
+)
+
+// testPlugins is one adapter, mqtt. What is asked of it is appended to asked.
+func testPlugins(asked *[]string) (list func() any, actions map[string]func(string) error) {
+	ask := func(action string) func(string) error {
+		return func(name string) error {
+			if name != "mqtt" {
+				return errors.New("there is no such adapter")
+			}
+			*asked = append(*asked, action)
+			return nil
+		}
+	}
+	list = func() any { return []map[string]string{{"name": "mqtt"}} }
+	return list, map[string]func(string) error{"restart": ask("restart"), "disable": ask("disable")}
+}
+
+func TestOnlyTheAdministratorControlsAdapters(t *testing.T) {
+	var asked []string
+	h := startHome(t, Settings{JWTKeys: []JWTKey{mustKey(t, "HS256", testSecret)}}, func(s *Server) { s.Plugins, s.PluginActions = testPlugins(&asked) })
+	subject := "Authorization: Bearer " + signed(t, "ann")
+	h.askBare("POST", "/api/plugins/mqtt/restart", "").want(t, "nobody", 401, "no credential")
+	h.askBare("POST", "/api/plugins/mqtt/restart", "", subject).want(t, "a subject", 403, "Only the administrator may restart adapters.")
+	h.askBare("GET", "/api/plugins", "", subject).want(t, "a subject reads", 200, "mqtt")
+	if len(asked) != 0 {
+		t.Errorf("got %v asked for by others than the administrator", asked)
+	}
+	h.ask("POST", "/api/plugins/mqtt/disable", "").want(t, "administrator", 202, "disable is under way")
+	if want := []string{"disable"}; !slices.Equal(asked, want) {
+		t.Errorf("got %v, want %v", asked, want)
+	}
+}

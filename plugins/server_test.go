@@ -1,5 +1,0 @@
-//go:build unix
-
-package plugins
-
-func runServer(string) {}

@@ -1,0 +1,216 @@
+//go:build unix
+
+package plugins
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"carillon/runtime"
+)
+
+// Under load a new executable takes over: nothing is lost or stored twice, the
+// entity stays, and no command fails.
+func TestSwapUnderLoad(t *testing.T) {
+	b := newBench(t, nil, "lamps", "version=1 count rate=5000 per=10")
+	b.awaitShown("light.lamp", "off")
+	old := b.awaitState("lamps", Ready)
+	stop := make(chan struct{})
+	commands := make(chan int)
+	go func() {
+		done := 0
+		for {
+			select {
+			case <-stop:
+				commands <- done
+				return
+			default:
+			}
+			if _, err := b.call("turn_on", "light.lamp"); err != nil {
+				t.Errorf("command %d: %v", done, err)
+			}
+			done++
+		}
+	}()
+	b.await("there is load", func() bool { return len(b.numbers()["1"]) > 500 })
+	b.put("lamps", "version=2 count rate=5000 per=10")
+	b.await("the new one publishes", func() bool { return len(b.numbers()["2"]) > 500 })
+	close(stop)
+	if done := <-commands; done < 10 {
+		t.Errorf("only %d commands were done", done)
+	}
+	b.stop()
+	numbers := b.numbers()
+	checkNumbers(t, "1", numbers["1"])
+	checkNumbers(t, "2", numbers["2"])
+	if slices.Contains(b.story("light.lamp"), runtime.Unavailable) {
+		t.Errorf("the lamp was unavailable: %v", b.story("light.lamp"))
+	}
+	if alive(old.PID) || len(b.failures()) != 0 {
+		t.Errorf("the old one lives, or something failed: %v", b.failures())
+	}
+	last := map[string]uint64{}
+	for _, e := range b.find("tick") {
+		last[e.Source] = e.Seq
+	}
+	for _, e := range b.find("tick") {
+		if e.Source == "lamps@2" && e.Seq < last["lamps@1"] {
+			t.Fatalf("the new one published before the old one's last")
+		}
+	}
+}
+
+// A new one that fails in any way changes nothing.
+func TestBadSwap(t *testing.T) {
+	for _, test := range []struct {
+		words  string
+		reason Reason
+		beside bool // it fails beside the old one, which never notices
+	}{
+		{"version=2 garbage", ReasonHandshake, true},
+		{"version=2 exit=1", ReasonExit, true},
+		{"version=2 undescribed", ReasonTimeout, true},
+		{"version=2 unhealthy", ReasonUnhealthy, false},
+	} {
+		t.Run(test.words, func(t *testing.T) {
+			b := newBench(t, func(b *bench) { b.host.times.call = 500 * time.Millisecond }, "lamps", "version=1")
+			b.awaitShown("light.lamp", "off")
+			old := b.awaitState("lamps", Ready)
+			b.put("lamps", test.words)
+			b.await("the failure is told", func() bool { return slices.Contains(b.failures(), string(test.reason)) })
+			b.await("the old one runs", func() bool {
+				s := b.status("lamps")
+				return s.State == Ready && s.Version == "1" && s.Reason == test.reason
+			})
+			if got := b.status("lamps"); test.beside != (got.PID == old.PID) {
+				t.Errorf("process: got %d, had %d", got.PID, old.PID)
+			}
+			if r, err := b.call("turn_on", "light.lamp"); err != nil || string(r.Response) != `{"by":"1"}` {
+				t.Errorf("turn_on: got %v, want an answer of the old one", err)
+			}
+			if slices.Contains(b.story("light.lamp"), runtime.Unavailable) {
+				t.Errorf("the lamp was unavailable")
+			}
+			b.put("lamps", "version=3")
+			b.await("the next one is taken", func() bool { s := b.status("lamps"); return s.Version == "3" && s.State == Ready && s.Reason == "" })
+		})
+	}
+}
+
+func TestExclusiveHandOver(t *testing.T) {
+	lock := filepath.Join(t.TempDir(), "port")
+	words := "exclusive lock=" + lock
+	b := newBench(t, nil, "lamps", "version=1 "+words)
+	b.awaitShown("light.lamp", "off")
+	b.put("lamps", "version=2 "+words)
+	b.await("the new one has the port", func() bool { s := b.status("lamps"); return s.Version == "2" && s.State == Ready })
+	if got := b.failures(); len(got) != 0 {
+		t.Errorf("failures: got %v, want none", got)
+	}
+	b.put("lamps", "version=3 garbage exclusive")
+	b.await("the failure is told", func() bool { return len(b.failures()) == 1 })
+	b.await("the old one is back", func() bool { s := b.status("lamps"); return s.Version == "2" && s.State == Ready && s.Reason != "" })
+	if r, err := b.call("turn_on", "light.lamp"); err != nil || string(r.Response) != `{"by":"2"}` {
+		t.Errorf("turn_on: got %v, want an answer of the old one", err)
+	}
+	if slices.Contains(b.story("light.lamp"), runtime.Unavailable) {
+		t.Errorf("the lamp was unavailable: %v", b.story("light.lamp"))
+	}
+}
+
+// Commands under way when the old one is drained are answered by it.
+func TestSwapWaitsForCommands(t *testing.T) {
+	b := newBench(t, nil, "lamps", "version=1 slow=300ms")
+	b.awaitShown("light.lamp", "off")
+	answer := make(chan string, 1)
+	go func() {
+		r, err := b.call("turn_on", "light.lamp")
+		if err != nil {
+			t.Error(err)
+			answer <- ""
+			return
+		}
+		answer <- string(r.Response)
+	}()
+	b.await("the command is under way", func() bool { return len(b.find(runtime.ServiceCalled)) == 1 })
+	b.put("lamps", "version=2")
+	if got := <-answer; got != `{"by":"1"}` {
+		t.Errorf("got an answer of %s, want of the old one", got)
+	}
+	b.await("the new one runs", func() bool { return b.status("lamps").Version == "2" })
+}
+
+// The old one hangs, or doesn't end when it is asked to: it is ended.
+func TestSwapOfAStoppedAdapter(t *testing.T) {
+	b := newBench(t, func(b *bench) { b.host.times.drain, b.host.times.hang = 300*time.Millisecond, time.Minute }, "lamps", "version=1")
+	st := b.awaitState("lamps", Ready)
+	if err := syscall.Kill(st.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	b.put("lamps", "version=2")
+	b.await("the new one runs", func() bool { s := b.status("lamps"); return s.Version == "2" && s.State == Ready })
+	b.await("the old one is gone", func() bool { return !alive(st.PID) })
+	b.put("lamps", "version=3 undrained")
+	b.await("the next one runs", func() bool { s := b.status("lamps"); return s.Version == "3" && s.State == Ready })
+	b.put("lamps", "version=4")
+	b.await("the last one runs", func() bool { s := b.status("lamps"); return s.Version == "4" && s.State == Ready })
+	if got := b.status("lamps").Counters.Undrained; got != 2 {
+		t.Errorf("got %d generations that were not drained, want 2", got)
+	}
+}
+
+func TestRestartOnRequest(t *testing.T) {
+	b := newBench(t, nil, "lamps", "version=1")
+	old := b.awaitState("lamps", Ready)
+	b.awaitShown("light.lamp", "off")
+	if err := b.host.Restart("lamps"); err != nil {
+		t.Fatal(err)
+	}
+	b.await("another process runs", func() bool { s := b.status("lamps"); return s.State == Ready && s.PID != old.PID })
+	if slices.Contains(b.story("light.lamp"), runtime.Unavailable) {
+		t.Errorf("the lamp was unavailable")
+	}
+}
+
+func TestHealth(t *testing.T) {
+	health := filepath.Join(t.TempDir(), "health")
+	b := newBench(t, func(b *bench) { b.host.times.poll = 50 * time.Millisecond }, "lamps", "health="+health)
+	b.awaitState("lamps", Ready)
+	if err := os.WriteFile(health, []byte("the gateway is gone"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.awaitState("lamps", Degraded); got.Error != "the gateway is gone" {
+		t.Errorf("got %q, want what it says", got.Error)
+	}
+	if err := os.Remove(health); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitState("lamps", Ready)
+	b.await("both are told", func() bool {
+		return len(b.find(runtime.AdapterDegraded)) == 1 && len(b.find(runtime.AdapterRecovered)) == 1
+	})
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Setenv("CARILLON_TEST_SECRET", "hush")
+	t.Setenv("CARILLON_TEST_PASSED", "passed")
+	b := newBench(t, func(b *bench) {
+		b.host.Adapters = map[string]AdapterConfig{"env": {Env: []string{"CARILLON_TEST_PASSED", "GIVEN=1"}, Args: []string{"one", "two"}}}
+		b.write("env", []byte("#!/bin/sh\necho \"ARGS $*\" >&2\npwd >&2\nenv >&2\n"), 0o755)
+	})
+	b.await("it was started", func() bool { return len(b.failures()) > 0 })
+	got := b.logged()
+	for _, want := range []string{"CARILLON_TEST_PASSED=passed", "GIVEN=1", "ARGS one two", b.host.workDir("env"), "PLUGIN_CLIENT_CERT="} {
+		if !strings.Contains(got, want) {
+			t.Errorf("it does not have %s", want)
+		}
+	}
+	if strings.Contains(got, "hush") {
+		t.Errorf("it has the server's environment")
+	}
+}
