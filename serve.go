@@ -138,9 +138,11 @@ func (h *served) openEngine(ctx context.Context, c *config.Config) (err error) {
 // openFront makes the hosts of scripts and adapters, the filters and the HTTP server;
 // they begin in run.
 func (h *served) openFront(c *config.Config) error {
-	h.scripts = &scripts.Host{Dir: filepath.Join(h.dir, "scripts"), Runtime: h.runtime, Log: h.log.Logger}
 	if err := h.makePlugins(); err != nil {
 		return err
+	}
+	h.scripts = &scripts.Host{
+		Dir: filepath.Join(h.dir, "scripts"), Runtime: h.runtime, Log: h.log.Logger, Others: h.plugins.Ready(),
 	}
 	h.filters = newFilters(filepath.Join(h.dir, "filters"), worker.Options{
 		Command: filterWorkerArgv, Memory: c.Filters.Worker.Memory, Deadline: c.Filters.Worker.Deadline, Log: h.log.Logger,

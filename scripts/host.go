@@ -33,6 +33,9 @@ type Host struct {
 	// Quiet is how long a file must rest after a change before it is loaded;
 	// 100 ms if 0.
 	Quiet time.Duration
+	// Others is closed once other producers have registered what they have: the
+	// entities that nobody has claimed are let go then. Nil stands for no others.
+	Others <-chan struct{}
 
 	once        sync.Once
 	limits      atomic.Pointer[Limits]
@@ -201,6 +204,12 @@ func (h *Host) changed() func([]watch.Change) {
 // release lets go of the entities that no script has claimed.
 func (h *Host) release(loads *sync.WaitGroup) {
 	loads.Wait()
+	if h.Others != nil {
+		select {
+		case <-h.Others:
+		case <-h.ctx.Load().Done():
+		}
+	}
 	if !h.over() {
 		h.Runtime.ReleaseUnclaimed(h.ctx.Load())
 	}
