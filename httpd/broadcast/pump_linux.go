@@ -42,15 +42,6 @@ type epollPump struct {
 	out      outgoing
 }
 
-// An inbox is what others want of a pump.
-type inbox struct {
-	streams             []*Stream
-	jobs                []*job
-	asks                []func()
-	dirty               []*member
-	sweep, drain, abort bool
-}
-
 const (
 	// turnSends is how often a stream is sent to before the others have their turn.
 	turnSends = 4
@@ -194,19 +185,6 @@ func (p *epollPump) takeIn() bool {
 	busy := len(w.streams)+len(w.jobs)+len(w.asks)+len(w.dirty) > 0
 	w.reset()
 	return busy
-}
-
-func (w *inbox) reset() {
-	*w = inbox{streams: reuse(w.streams), jobs: reuse(w.jobs), asks: reuse(w.asks), dirty: reuse(w.dirty)}
-}
-
-// reuse empties a list, and gives its memory back if it was unusually long.
-func reuse[T any](list []T) []T {
-	if cap(list) > 1024 {
-		return nil
-	}
-	clear(list)
-	return list[:0]
 }
 
 // begin makes a stream one of the pump's.
