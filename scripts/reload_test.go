@@ -93,6 +93,31 @@ func TestReleasesWhatNobodyClaims(t *testing.T) {
 	}
 }
 
+// What nobody has claimed stays until the other producers had their chance.
+func TestWaitsForOtherProducers(t *testing.T) {
+	b := prepare(t, "a.js", `device('light.kept');`)
+	if _, err := b.rt.Set(t.Context(), runtime.Change{EntityID: "light.theirs", State: "on", Source: "mqtt@3"}); err != nil {
+		t.Fatal(err)
+	}
+	others := make(chan struct{})
+	b.host.Others = others
+	b.start()
+	b.next(runtime.ScriptLoaded, 1)
+	if err := b.rt.Register("adapter:mqtt", runtime.Registration{Source: "mqtt@4", Entities: []string{"light.theirs"}}); err != nil {
+		t.Fatal(err)
+	}
+	if closed(b.host.Ready()) {
+		t.Error("the host was ready before the others were")
+	}
+	close(others)
+	b.await("the host is ready", func() bool { return closed(b.host.Ready()) })
+	for _, e := range b.find(runtime.StateChanged) {
+		if e.EntityID == "light.theirs" && e.New().State == runtime.Unavailable {
+			t.Error("an entity that an adapter claims later was let go")
+		}
+	}
+}
+
 func TestAnEntityHasOneOwner(t *testing.T) {
 	b := newBench(t, "a.js", `device('light.mine').set('on');`)
 	st := b.load("b.js", "\ndevice('light.other').set('x');\ndevice('light.mine').set('off');")
