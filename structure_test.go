@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"plugins/hostsensors":   {"plugins/adapter"},
 	"examples/adapters":     {"runtime", "runtime/runtimetest", "plugins"},
 	"examples/adapters/go":  {"plugins/adapter"},
-	"plugins/mqtt":          {"plugins/adapter"},
+	"plugins/mqtt":          {"plugins/adapter", "plugins/mqtt/template"},
 	"plugins/modbus":        {"plugins/adapter"},
 	"httpd":                 {"runtime", "httpd/broadcast", "httpd/ui", "internal/sse"},
 	"httpd/broadcast":       {"internal/sse"},
@@ -36,7 +36,8 @@ var mayImport = map[string][]string{
 // known are all folders that hold Go code: a new one is put on the map first.
 var known = []string{
 	".", "runtime", "runtime/runtimetest", "runtime/journal", "scripts", "scripts/filter", "scripts/filter/worker",
-	"plugins", "plugins/adapter", "plugins/adapter/wire", "plugins/hostsensors", "plugins/mqtt", "plugins/modbus",
+	"plugins", "plugins/adapter", "plugins/adapter/wire", "plugins/hostsensors", "plugins/mqtt", "plugins/mqtt/template",
+	"plugins/modbus",
 	"httpd", "httpd/broadcast", "httpd/ui", "internal/config", "internal/watch", "internal/sse",
 	"internal/loadtest", "internal/typescript", "examples", "examples/home", "examples/adapters", "examples/adapters/go",
 }
