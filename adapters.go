@@ -17,6 +17,7 @@ func (h *served) makePlugins() error {
 	}
 	h.plugins = &plugins.Host{
 		Dir: filepath.Join(home, "plugins"), DataDir: filepath.Join(home, "data", "plugins"), Runtime: h.runtime, Log: h.log.Logger,
+		Epoch: h.journal.Epoch(), Replay: h.journal.Read, First: func() uint64 { first, _ := h.journal.Bounds(); return first },
 	}
 	return nil
 }

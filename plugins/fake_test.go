@@ -83,6 +83,9 @@ func runFake(words string) {
 	if f.beforeHandshake() {
 		return
 	}
+	if f.has("listen") {
+		sdk.Serve(&listener{words: f.words})
+	}
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: sdk.Handshake,
 		Plugins:         goplugin.PluginSet{"adapter": &fakePlugin{fake: f}},

@@ -39,6 +39,12 @@ type Host struct {
 	// Adapters is the configuration by name, until SetConfig is called. An adapter
 	// without any runs with its zero value.
 	Adapters map[string]AdapterConfig
+	// Epoch, Replay and First are the journal's identity, its Read, and the first sequence that it
+	// holds: adapters that fall behind the newest events are told the others from
+	// there. Without Replay they are told that these are gone.
+	Epoch  string
+	Replay func(ctx context.Context, after uint64, fn func(*runtime.Event) bool) error
+	First  func() uint64
 	// Quiet is how long an executable must rest after a change before it is
 	// started; 100 ms if 0.
 	Quiet time.Duration
@@ -51,6 +57,7 @@ type Host struct {
 	copies     store
 	folders    folders
 	spawner    spawner
+	feed       feed
 	reports    chan runtime.NewEvent // see reportsDepth; never closed
 	scanned    chan struct{}         // closed when Dir was looked at once
 	ready      chan struct{}         // closed by checkReady
@@ -139,6 +146,7 @@ func (h *Host) Run(ctx context.Context) error {
 	metrics.RegisterSet(h.metrics.set)
 	defer metrics.UnregisterSet(h.metrics.set, true)
 	h.copies.clean()
+	defer h.feed.begin(h.Runtime)()
 	spawning, stopSpawning := context.WithCancel(context.Background())
 	defer stopSpawning()
 	go h.spawner.run(spawning)

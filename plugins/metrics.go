@@ -48,9 +48,12 @@ func (m *hostMetrics) gauges(a *adapter) {
 		"credit":          func() float64 { return float64(max(Credit-a.stats.queue.Load(), 0)) },
 		"items_total":     func() float64 { return float64(a.stats.items.Load()) },
 		"log_lines_total": func() float64 { return float64(a.stats.logLines.Load()) },
-		"entities":        func() float64 { return float64(a.entities.count()) },
-		"generation":      func() float64 { return float64(a.lastNumber()) },
-		"ready":           func() float64 { return map[State]float64{Ready: 1}[a.State()] },
+
+		"followed_events_total": func() float64 { return float64(a.stats.followed.Load()) },
+		"entities":              func() float64 { return float64(a.entities.count()) },
+		"generation":            func() float64 { return float64(a.lastNumber()) },
+		"follow_lag":            func() float64 { _, behind := a.lag(); return float64(behind) },
+		"ready":                 func() float64 { return map[State]float64{Ready: 1}[a.State()] },
 	} {
 		m.set.GetOrCreateGauge(label(name, a.name, ""), value)
 	}
@@ -58,7 +61,7 @@ func (m *hostMetrics) gauges(a *adapter) {
 
 // forget takes away what gauges made.
 func (m *hostMetrics) forget(a *adapter) {
-	for _, name := range []string{"queue_items", "queue_bytes", "credit", "items_total", "log_lines_total", "entities", "generation", "ready"} {
+	for _, name := range []string{"queue_items", "queue_bytes", "credit", "items_total", "log_lines_total", "entities", "generation", "ready", "follow_lag", "followed_events_total"} {
 		m.set.UnregisterMetric(label(name, a.name, ""))
 	}
 	a.values.clear()

@@ -11,7 +11,8 @@ import (
 // in it: one Ack for each batch in the window, commands and their cancellation up to
 // maxCommands a second time, one beat.
 type outbox struct {
-	wake chan struct{} // depth 1: it only says that there is something
+	wake   chan struct{}       // depth 1: it only says that there is something
+	events chan *wire.FromHost // for hand; never closed
 
 	mu   sync.Mutex
 	list []*wire.FromHost // guarded by mu
@@ -21,7 +22,20 @@ type outbox struct {
 // reading.
 const maxOutbox = Credit + 4*maxCommands
 
-func (o *outbox) init() { o.wake = make(chan struct{}, 1) }
+func (o *outbox) init() {
+	o.wake, o.events = make(chan struct{}, 1), make(chan *wire.FromHost)
+}
+
+// hand waits until a message is about to be sent, behind all that put was given. So
+// none waits here that could stay where it is.
+func (o *outbox) hand(ctx context.Context, m *wire.FromHost) error {
+	select {
+	case o.events <- m:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // put reports whether there was room.
 func (o *outbox) put(m *wire.FromHost) bool {
@@ -54,6 +68,8 @@ func (o *outbox) take(ctx context.Context) (*wire.FromHost, bool) {
 		o.mu.Unlock()
 		select {
 		case <-o.wake:
+		case m := <-o.events:
+			return m, true
 		case <-ctx.Done():
 			return nil, false
 		}

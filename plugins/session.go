@@ -25,7 +25,9 @@ type session struct {
 	out    outbox
 	pub    publisher
 	calls  calls
-	done   sync.WaitGroup // receive, send and beat
+	done   sync.WaitGroup // receive, send, beat and followers
+
+	follows follows
 
 	draining atomic.Bool
 	closed   chan struct{}           // closed by receive: the adapter sends no more
@@ -55,7 +57,7 @@ func (g *generation) openSession() (*session, error) {
 		s.stream = stream
 		err = stream.Send(&wire.FromHost{Message: &wire.FromHost_Welcome{Welcome: &wire.Welcome{
 			Credit: Credit, BeatEveryMs: g.a.host.times.beat.Milliseconds(), Generation: g.source,
-			MaxBatchItems: MaxBatch, MaxMessageBytes: MaxMessage,
+			MaxBatchItems: MaxBatch, MaxMessageBytes: MaxMessage, MaxFollows: MaxFollows,
 		}}})
 	}
 	if err != nil {
@@ -153,6 +155,12 @@ func (s *session) take(m *wire.FromAdapter) *failure {
 		s.a.values.put(m.Metrics.GetValues())
 	case *wire.FromAdapter_Beat:
 		return s.beats.answer(m.Beat.GetNumber())
+	case *wire.FromAdapter_Follow:
+		return s.takeFollow(m.Follow)
+	case *wire.FromAdapter_FollowCredit:
+		s.takeFollowCredit(m.FollowCredit)
+	case *wire.FromAdapter_Unfollow:
+		s.takeUnfollow(m.Unfollow)
 	default:
 		return failed(ReasonContract, "it sent an empty message, or one of a newer contract")
 	}

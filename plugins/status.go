@@ -42,6 +42,8 @@ type Status struct {
 	Queue      int64     `json:"queue"`       // items that are not in the journal yet
 	QueueBytes int64     `json:"queue_bytes"` // of their batches
 	Credit     int64     `json:"credit"`      // items that it may send besides
+	Follows    int       `json:"follows"`     // that it has of what happens in the home
+	FollowLag  uint64    `json:"follow_lag"`  // how many sequences the last of them is behind the head
 }
 
 // Counters count what an adapter did, over all of its generations.
@@ -55,11 +57,13 @@ type Counters struct {
 	LogLines    int64 `json:"log_lines"`
 	LogDropped  int64 `json:"log_dropped"` // lines of the log over the limit
 	Undrained   int64 `json:"undrained"`   // generations that did not end in time when asked to
+	Followed    int64 `json:"followed"`    // events that it was told
+	FollowGaps  int64 `json:"follow_gaps"` // gaps that it was told
 }
 
 // stats are the numbers of one adapter.
 type stats struct {
-	items, refusedItems, dropped, commands, failures, lateResults, logLines, logDropped, valuesDropped, undrained atomic.Int64
+	items, refusedItems, dropped, commands, failures, lateResults, logLines, logDropped, valuesDropped, undrained, followed, followGaps atomic.Int64
 
 	queue, queueBytes atomic.Int64
 }
@@ -69,6 +73,7 @@ func (s *stats) counters() Counters {
 		Items: s.items.Load(), Refused: s.refusedItems.Load(), Dropped: s.dropped.Load(),
 		Commands: s.commands.Load(), Failures: s.failures.Load(), LateResults: s.lateResults.Load(),
 		LogLines: s.logLines.Load(), LogDropped: s.logDropped.Load(), Undrained: s.undrained.Load(),
+		Followed: s.followed.Load(), FollowGaps: s.followGaps.Load(),
 	}
 }
 
@@ -180,6 +185,18 @@ func (a *adapter) lastNumber() int {
 	return a.last
 }
 
+// lag returns how many follows the generation in service has, and how far the last
+// of them is behind.
+func (a *adapter) lag() (follows int, behind uint64) {
+	a.mu.Lock()
+	g := a.inUse
+	a.mu.Unlock()
+	if g == nil {
+		return 0, 0
+	}
+	return g.session.lag()
+}
+
 // describe returns the adapter's status.
 func (a *adapter) describe() Status {
 	a.mu.Lock()
@@ -192,6 +209,7 @@ func (a *adapter) describe() Status {
 	}
 	st.Restarts = max(a.last-1, 0)
 	a.mu.Unlock()
+	st.Follows, st.FollowLag = a.lag()
 	st.Entities, st.Counters = a.entities.count(), a.stats.counters()
 	st.Queue, st.QueueBytes = a.stats.queue.Load(), a.stats.queueBytes.Load()
 	st.Credit = max(Credit-st.Queue, 0)

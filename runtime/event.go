@@ -158,6 +158,12 @@ func newStateChanged(old, new *State, origin Origin, at time.Time, context Conte
 	return e
 }
 
+// Event returns a state_changed event without an old state that tells what the state
+// is, for who begins with present states. It is in no journal: its sequence is 0.
+func (s *State) Event() *Event {
+	return newStateChanged(nil, s, Local, s.LastUpdated, s.Context, "")
+}
+
 // MaxEventType is the longest event type, in bytes, as in Home Assistant.
 const MaxEventType = 64
 

@@ -149,6 +149,12 @@ func (r *Runtime) States() []*State {
 // of the last event that they include.
 func (r *Runtime) Snapshot() ([]*State, uint64) { return r.table.snapshot() }
 
+// SnapshotSources is Snapshot, and who last spoke for each entity: a generation,
+// "hall.js@7", or nothing when no producer ever did.
+func (r *Runtime) SnapshotSources() (states []*State, sources []string, seq uint64) {
+	return r.table.sourced()
+}
+
 // Head returns the sequence of the last visible event.
 func (r *Runtime) Head() uint64 { return r.table.head() }
 

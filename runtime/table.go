@@ -1,6 +1,9 @@
 package runtime
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -72,6 +75,21 @@ func (t *table) head() uint64 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.seq
+}
+
+// sourced returns all states, sorted by id, who last spoke for each, and the
+// sequence they are of.
+func (t *table) sourced() (states []*State, sources []string, seq uint64) {
+	t.mu.RLock()
+	all := slices.Collect(maps.Values(t.entities))
+	seq = t.seq
+	t.mu.RUnlock()
+	slices.SortFunc(all, func(a, b entity) int { return cmp.Compare(a.state.EntityID, b.state.EntityID) })
+	states, sources = make([]*State, len(all)), make([]string, len(all))
+	for i, e := range all {
+		states[i], sources[i] = e.state, e.source
+	}
+	return states, sources, seq
 }
 
 // snapshot returns all states, sorted by id, and the sequence they are of.

@@ -28,6 +28,7 @@ type Host struct {
 	room    chan struct{} // credit came
 	wake    chan struct{} // there is something to send
 	over    chan struct{} // closed by end
+	follows follows
 
 	// Owned by whoever has the turn.
 	devices  map[string][]string // entity ids by device id
@@ -90,6 +91,7 @@ func newHost(s stream, w *wire.Welcome) *Host {
 	}
 	h.log = slog.New(&handler{h: h})
 	h.commands.init(h)
+	h.follows.init(h)
 	return h
 }
 

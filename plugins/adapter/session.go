@@ -75,6 +75,9 @@ func (h *Host) next() *wire.FromAdapter {
 	if m := h.outbox.next(h.sent); m != nil {
 		return m
 	}
+	if m := h.follows.next(); m != nil {
+		return m
+	}
 	if b := h.nextBatch(); b != nil {
 		return &wire.FromAdapter{Message: &wire.FromAdapter_Batch{Batch: b}}
 	}
@@ -128,6 +131,8 @@ func (h *Host) take(m *wire.FromHost) error {
 		h.commands.cancel(m.Cancel.Id)
 	case *wire.FromHost_Beat:
 		h.beat(m.Beat)
+	case *wire.FromHost_Happenings:
+		return h.follows.arrived(m.Happenings)
 	case *wire.FromHost_Welcome:
 		return errors.New("the host welcomes twice")
 	}

@@ -83,7 +83,7 @@ func (x Log_Level) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Log_Level.Descriptor instead.
 func (Log_Level) EnumDescriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{24, 0}
+	return file_adapter_proto_rawDescGZIP(), []int{27, 0}
 }
 
 type DescribeRequest struct {
@@ -485,6 +485,7 @@ type FromHost struct {
 	//	*FromHost_Command
 	//	*FromHost_Beat
 	//	*FromHost_Cancel
+	//	*FromHost_Happenings
 	Message       isFromHost_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -572,6 +573,15 @@ func (x *FromHost) GetCancel() *Cancel {
 	return nil
 }
 
+func (x *FromHost) GetHappenings() *Happenings {
+	if x != nil {
+		if x, ok := x.Message.(*FromHost_Happenings); ok {
+			return x.Happenings
+		}
+	}
+	return nil
+}
+
 type isFromHost_Message interface {
 	isFromHost_Message()
 }
@@ -596,6 +606,10 @@ type FromHost_Cancel struct {
 	Cancel *Cancel `protobuf:"bytes,5,opt,name=cancel,proto3,oneof"`
 }
 
+type FromHost_Happenings struct {
+	Happenings *Happenings `protobuf:"bytes,6,opt,name=happenings,proto3,oneof"`
+}
+
 func (*FromHost_Welcome) isFromHost_Message() {}
 
 func (*FromHost_Ack) isFromHost_Message() {}
@@ -606,6 +620,8 @@ func (*FromHost_Beat) isFromHost_Message() {}
 
 func (*FromHost_Cancel) isFromHost_Message() {}
 
+func (*FromHost_Happenings) isFromHost_Message() {}
+
 // Welcome opens the session.
 type Welcome struct {
 	state           protoimpl.MessageState `protogen:"open.v1"`
@@ -614,6 +630,7 @@ type Welcome struct {
 	Generation      string                 `protobuf:"bytes,3,opt,name=generation,proto3" json:"generation,omitempty"`                         // how events of this session name their source: "mqtt@3"
 	MaxBatchItems   uint32                 `protobuf:"varint,4,opt,name=max_batch_items,json=maxBatchItems,proto3" json:"max_batch_items,omitempty"`
 	MaxMessageBytes uint32                 `protobuf:"varint,5,opt,name=max_message_bytes,json=maxMessageBytes,proto3" json:"max_message_bytes,omitempty"`
+	MaxFollows      uint32                 `protobuf:"varint,6,opt,name=max_follows,json=maxFollows,proto3" json:"max_follows,omitempty"` // at once; 0: there are no events to follow
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -679,6 +696,13 @@ func (x *Welcome) GetMaxBatchItems() uint32 {
 func (x *Welcome) GetMaxMessageBytes() uint32 {
 	if x != nil {
 		return x.MaxMessageBytes
+	}
+	return 0
+}
+
+func (x *Welcome) GetMaxFollows() uint32 {
+	if x != nil {
+		return x.MaxFollows
 	}
 	return 0
 }
@@ -979,6 +1003,232 @@ func (x *Beat) GetNumber() uint64 {
 	return 0
 }
 
+// Happenings are events for a Follow, in the order of the journal, each once. They
+// may not be more than there is credit for: each takes one, and one more for each
+// full 4096 bytes of its JSON. As long as there is any credit left, the next may be
+// sent, whatever it takes.
+type Happenings struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Follow        uint64                 `protobuf:"varint,1,opt,name=follow,proto3" json:"follow,omitempty"` // its id
+	Happenings    []*Happening           `protobuf:"bytes,2,rep,name=happenings,proto3" json:"happenings,omitempty"`
+	Error         string                 `protobuf:"bytes,3,opt,name=error,proto3" json:"error,omitempty"` // if set, why the follow is refused: nothing comes for it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Happenings) Reset() {
+	*x = Happenings{}
+	mi := &file_adapter_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Happenings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Happenings) ProtoMessage() {}
+
+func (x *Happenings) ProtoReflect() protoreflect.Message {
+	mi := &file_adapter_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Happenings.ProtoReflect.Descriptor instead.
+func (*Happenings) Descriptor() ([]byte, []int) {
+	return file_adapter_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Happenings) GetFollow() uint64 {
+	if x != nil {
+		return x.Follow
+	}
+	return 0
+}
+
+func (x *Happenings) GetHappenings() []*Happening {
+	if x != nil {
+		return x.Happenings
+	}
+	return nil
+}
+
+func (x *Happenings) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// Happening is an event of the home, or a gap.
+type Happening struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // "<epoch>-<sequence>", for Follow.after; empty where resuming would leave something out, as within present states
+	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	EntityId      string                 `protobuf:"bytes,3,opt,name=entity_id,json=entityId,proto3" json:"entity_id,omitempty"` // that it concerns; may be empty
+	Source        string                 `protobuf:"bytes,4,opt,name=source,proto3" json:"source,omitempty"`                     // who made it: "api", "hall.js@7", "mqtt@3"
+	TimeUs        int64                  `protobuf:"varint,5,opt,name=time_us,json=timeUs,proto3" json:"time_us,omitempty"`      // when it happened, microseconds since 1970
+	Json          []byte                 `protobuf:"bytes,6,opt,name=json,proto3" json:"json,omitempty"`                         // as the journal has it, in Home Assistant's form
+	Present       bool                   `protobuf:"varint,7,opt,name=present,proto3" json:"present,omitempty"`                  // it tells of a state that is there already: no change
+	Gap           *Gap                   `protobuf:"bytes,8,opt,name=gap,proto3" json:"gap,omitempty"`                           // instead of all this but the id: what can't be given
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Happening) Reset() {
+	*x = Happening{}
+	mi := &file_adapter_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Happening) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Happening) ProtoMessage() {}
+
+func (x *Happening) ProtoReflect() protoreflect.Message {
+	mi := &file_adapter_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Happening.ProtoReflect.Descriptor instead.
+func (*Happening) Descriptor() ([]byte, []int) {
+	return file_adapter_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Happening) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Happening) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Happening) GetEntityId() string {
+	if x != nil {
+		return x.EntityId
+	}
+	return ""
+}
+
+func (x *Happening) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Happening) GetTimeUs() int64 {
+	if x != nil {
+		return x.TimeUs
+	}
+	return 0
+}
+
+func (x *Happening) GetJson() []byte {
+	if x != nil {
+		return x.Json
+	}
+	return nil
+}
+
+func (x *Happening) GetPresent() bool {
+	if x != nil {
+		return x.Present
+	}
+	return false
+}
+
+func (x *Happening) GetGap() *Gap {
+	if x != nil {
+		return x.Gap
+	}
+	return nil
+}
+
+// Gap says what a Follow is not given.
+type Gap struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`    // the first sequence; 0 if what came since "after" can't be told
+	To            uint64                 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`        // the last one
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"` // aged_out: the journal has let go of it; epoch: "after" is of another journal;
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gap) Reset() {
+	*x = Gap{}
+	mi := &file_adapter_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gap) ProtoMessage() {}
+
+func (x *Gap) ProtoReflect() protoreflect.Message {
+	mi := &file_adapter_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gap.ProtoReflect.Descriptor instead.
+func (*Gap) Descriptor() ([]byte, []int) {
+	return file_adapter_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Gap) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *Gap) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *Gap) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // FromAdapter is what the adapter sends in a session.
 type FromAdapter struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -989,6 +1239,9 @@ type FromAdapter struct {
 	//	*FromAdapter_Log
 	//	*FromAdapter_Metrics
 	//	*FromAdapter_Beat
+	//	*FromAdapter_Follow
+	//	*FromAdapter_FollowCredit
+	//	*FromAdapter_Unfollow
 	Message       isFromAdapter_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -996,7 +1249,7 @@ type FromAdapter struct {
 
 func (x *FromAdapter) Reset() {
 	*x = FromAdapter{}
-	mi := &file_adapter_proto_msgTypes[14]
+	mi := &file_adapter_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1008,7 +1261,7 @@ func (x *FromAdapter) String() string {
 func (*FromAdapter) ProtoMessage() {}
 
 func (x *FromAdapter) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[14]
+	mi := &file_adapter_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1021,7 +1274,7 @@ func (x *FromAdapter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromAdapter.ProtoReflect.Descriptor instead.
 func (*FromAdapter) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{14}
+	return file_adapter_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *FromAdapter) GetMessage() isFromAdapter_Message {
@@ -1076,6 +1329,33 @@ func (x *FromAdapter) GetBeat() *Beat {
 	return nil
 }
 
+func (x *FromAdapter) GetFollow() *Follow {
+	if x != nil {
+		if x, ok := x.Message.(*FromAdapter_Follow); ok {
+			return x.Follow
+		}
+	}
+	return nil
+}
+
+func (x *FromAdapter) GetFollowCredit() *FollowCredit {
+	if x != nil {
+		if x, ok := x.Message.(*FromAdapter_FollowCredit); ok {
+			return x.FollowCredit
+		}
+	}
+	return nil
+}
+
+func (x *FromAdapter) GetUnfollow() *Unfollow {
+	if x != nil {
+		if x, ok := x.Message.(*FromAdapter_Unfollow); ok {
+			return x.Unfollow
+		}
+	}
+	return nil
+}
+
 type isFromAdapter_Message interface {
 	isFromAdapter_Message()
 }
@@ -1100,6 +1380,18 @@ type FromAdapter_Beat struct {
 	Beat *Beat `protobuf:"bytes,5,opt,name=beat,proto3,oneof"`
 }
 
+type FromAdapter_Follow struct {
+	Follow *Follow `protobuf:"bytes,6,opt,name=follow,proto3,oneof"`
+}
+
+type FromAdapter_FollowCredit struct {
+	FollowCredit *FollowCredit `protobuf:"bytes,7,opt,name=follow_credit,json=followCredit,proto3,oneof"`
+}
+
+type FromAdapter_Unfollow struct {
+	Unfollow *Unfollow `protobuf:"bytes,8,opt,name=unfollow,proto3,oneof"`
+}
+
 func (*FromAdapter_Batch) isFromAdapter_Message() {}
 
 func (*FromAdapter_Result) isFromAdapter_Message() {}
@@ -1109,6 +1401,12 @@ func (*FromAdapter_Log) isFromAdapter_Message() {}
 func (*FromAdapter_Metrics) isFromAdapter_Message() {}
 
 func (*FromAdapter_Beat) isFromAdapter_Message() {}
+
+func (*FromAdapter_Follow) isFromAdapter_Message() {}
+
+func (*FromAdapter_FollowCredit) isFromAdapter_Message() {}
+
+func (*FromAdapter_Unfollow) isFromAdapter_Message() {}
 
 // Batch is what happened, in order. It may not have more items than there is
 // credit, nor than Welcome allows.
@@ -1122,7 +1420,7 @@ type Batch struct {
 
 func (x *Batch) Reset() {
 	*x = Batch{}
-	mi := &file_adapter_proto_msgTypes[15]
+	mi := &file_adapter_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1432,7 @@ func (x *Batch) String() string {
 func (*Batch) ProtoMessage() {}
 
 func (x *Batch) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[15]
+	mi := &file_adapter_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1445,7 @@ func (x *Batch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Batch.ProtoReflect.Descriptor instead.
 func (*Batch) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{15}
+	return file_adapter_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Batch) GetId() uint64 {
@@ -1182,7 +1480,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_adapter_proto_msgTypes[16]
+	mi := &file_adapter_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1492,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[16]
+	mi := &file_adapter_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1505,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{16}
+	return file_adapter_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Item) GetItem() isItem_Item {
@@ -1328,7 +1626,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_adapter_proto_msgTypes[17]
+	mi := &file_adapter_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +1638,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[17]
+	mi := &file_adapter_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,7 +1651,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{17}
+	return file_adapter_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Device) GetId() string {
@@ -1416,7 +1714,7 @@ type Entity struct {
 
 func (x *Entity) Reset() {
 	*x = Entity{}
-	mi := &file_adapter_proto_msgTypes[18]
+	mi := &file_adapter_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1726,7 @@ func (x *Entity) String() string {
 func (*Entity) ProtoMessage() {}
 
 func (x *Entity) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[18]
+	mi := &file_adapter_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1739,7 @@ func (x *Entity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entity.ProtoReflect.Descriptor instead.
 func (*Entity) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{18}
+	return file_adapter_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Entity) GetEntityId() string {
@@ -1477,7 +1775,7 @@ type State struct {
 
 func (x *State) Reset() {
 	*x = State{}
-	mi := &file_adapter_proto_msgTypes[19]
+	mi := &file_adapter_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1489,7 +1787,7 @@ func (x *State) String() string {
 func (*State) ProtoMessage() {}
 
 func (x *State) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[19]
+	mi := &file_adapter_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1502,7 +1800,7 @@ func (x *State) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use State.ProtoReflect.Descriptor instead.
 func (*State) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{19}
+	return file_adapter_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *State) GetEntityId() string {
@@ -1543,7 +1841,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_adapter_proto_msgTypes[20]
+	mi := &file_adapter_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1853,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[20]
+	mi := &file_adapter_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1866,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{20}
+	return file_adapter_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Event) GetType() string {
@@ -1597,7 +1895,7 @@ type Availability struct {
 
 func (x *Availability) Reset() {
 	*x = Availability{}
-	mi := &file_adapter_proto_msgTypes[21]
+	mi := &file_adapter_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1609,7 +1907,7 @@ func (x *Availability) String() string {
 func (*Availability) ProtoMessage() {}
 
 func (x *Availability) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[21]
+	mi := &file_adapter_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1622,7 +1920,7 @@ func (x *Availability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Availability.ProtoReflect.Descriptor instead.
 func (*Availability) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{21}
+	return file_adapter_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Availability) GetDeviceId() string {
@@ -1657,7 +1955,7 @@ type Removal struct {
 
 func (x *Removal) Reset() {
 	*x = Removal{}
-	mi := &file_adapter_proto_msgTypes[22]
+	mi := &file_adapter_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +1967,7 @@ func (x *Removal) String() string {
 func (*Removal) ProtoMessage() {}
 
 func (x *Removal) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[22]
+	mi := &file_adapter_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +1980,7 @@ func (x *Removal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Removal.ProtoReflect.Descriptor instead.
 func (*Removal) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{22}
+	return file_adapter_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Removal) GetDeviceId() string {
@@ -1712,7 +2010,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_adapter_proto_msgTypes[23]
+	mi := &file_adapter_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +2022,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[23]
+	mi := &file_adapter_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +2035,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{23}
+	return file_adapter_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Result) GetId() uint64 {
@@ -1772,7 +2070,7 @@ type Log struct {
 
 func (x *Log) Reset() {
 	*x = Log{}
-	mi := &file_adapter_proto_msgTypes[24]
+	mi := &file_adapter_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1784,7 +2082,7 @@ func (x *Log) String() string {
 func (*Log) ProtoMessage() {}
 
 func (x *Log) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[24]
+	mi := &file_adapter_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1797,7 +2095,7 @@ func (x *Log) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Log.ProtoReflect.Descriptor instead.
 func (*Log) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{24}
+	return file_adapter_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Log) GetLevel() Log_Level {
@@ -1832,7 +2130,7 @@ type Metrics struct {
 
 func (x *Metrics) Reset() {
 	*x = Metrics{}
-	mi := &file_adapter_proto_msgTypes[25]
+	mi := &file_adapter_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +2142,7 @@ func (x *Metrics) String() string {
 func (*Metrics) ProtoMessage() {}
 
 func (x *Metrics) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[25]
+	mi := &file_adapter_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +2155,7 @@ func (x *Metrics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Metrics.ProtoReflect.Descriptor instead.
 func (*Metrics) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{25}
+	return file_adapter_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Metrics) GetValues() map[string]float64 {
@@ -1865,6 +2163,209 @@ func (x *Metrics) GetValues() map[string]float64 {
 		return x.Values
 	}
 	return nil
+}
+
+// Follow asks for what happens in the home, until Unfollow or the end of the session.
+// A list asks for any of its names, in which * stands for any characters; an empty one
+// for all. An event must be in all lists. A list has at most 100 names, of at most 255
+// bytes.
+type Follow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // from 1, by one more each
+	Types         []string               `protobuf:"bytes,2,rep,name=types,proto3" json:"types,omitempty"`
+	Domains       []string               `protobuf:"bytes,3,rep,name=domains,proto3" json:"domains,omitempty"`
+	Entities      []string               `protobuf:"bytes,4,rep,name=entities,proto3" json:"entities,omitempty"`
+	After         string                 `protobuf:"bytes,5,opt,name=after,proto3" json:"after,omitempty"`        // what is behind the happening of this id; empty: from now on
+	Snapshot      bool                   `protobuf:"varint,6,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // the present states first, unless all that is behind "after" can be given
+	Own           bool                   `protobuf:"varint,7,opt,name=own,proto3" json:"own,omitempty"`           // also what this adapter did itself
+	Credit        uint32                 `protobuf:"varint,8,opt,name=credit,proto3" json:"credit,omitempty"`     // that may be used before the first FollowCredit; at most 65536
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Follow) Reset() {
+	*x = Follow{}
+	mi := &file_adapter_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Follow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Follow) ProtoMessage() {}
+
+func (x *Follow) ProtoReflect() protoreflect.Message {
+	mi := &file_adapter_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Follow.ProtoReflect.Descriptor instead.
+func (*Follow) Descriptor() ([]byte, []int) {
+	return file_adapter_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Follow) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Follow) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
+func (x *Follow) GetDomains() []string {
+	if x != nil {
+		return x.Domains
+	}
+	return nil
+}
+
+func (x *Follow) GetEntities() []string {
+	if x != nil {
+		return x.Entities
+	}
+	return nil
+}
+
+func (x *Follow) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *Follow) GetSnapshot() bool {
+	if x != nil {
+		return x.Snapshot
+	}
+	return false
+}
+
+func (x *Follow) GetOwn() bool {
+	if x != nil {
+		return x.Own
+	}
+	return false
+}
+
+func (x *Follow) GetCredit() uint32 {
+	if x != nil {
+		return x.Credit
+	}
+	return 0
+}
+
+// FollowCredit gives credit back for happenings that were taken, as much as they
+// took.
+type FollowCredit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Follow        uint64                 `protobuf:"varint,1,opt,name=follow,proto3" json:"follow,omitempty"`
+	Credit        uint32                 `protobuf:"varint,2,opt,name=credit,proto3" json:"credit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowCredit) Reset() {
+	*x = FollowCredit{}
+	mi := &file_adapter_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowCredit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowCredit) ProtoMessage() {}
+
+func (x *FollowCredit) ProtoReflect() protoreflect.Message {
+	mi := &file_adapter_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowCredit.ProtoReflect.Descriptor instead.
+func (*FollowCredit) Descriptor() ([]byte, []int) {
+	return file_adapter_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *FollowCredit) GetFollow() uint64 {
+	if x != nil {
+		return x.Follow
+	}
+	return 0
+}
+
+func (x *FollowCredit) GetCredit() uint32 {
+	if x != nil {
+		return x.Credit
+	}
+	return 0
+}
+
+// Unfollow ends a Follow. What is on its way still comes.
+type Unfollow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Follow        uint64                 `protobuf:"varint,1,opt,name=follow,proto3" json:"follow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unfollow) Reset() {
+	*x = Unfollow{}
+	mi := &file_adapter_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unfollow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unfollow) ProtoMessage() {}
+
+func (x *Unfollow) ProtoReflect() protoreflect.Message {
+	mi := &file_adapter_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unfollow.ProtoReflect.Descriptor instead.
+func (*Unfollow) Descriptor() ([]byte, []int) {
+	return file_adapter_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Unfollow) GetFollow() uint64 {
+	if x != nil {
+		return x.Follow
+	}
+	return 0
 }
 
 type HealthRequest struct {
@@ -1875,7 +2376,7 @@ type HealthRequest struct {
 
 func (x *HealthRequest) Reset() {
 	*x = HealthRequest{}
-	mi := &file_adapter_proto_msgTypes[26]
+	mi := &file_adapter_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +2388,7 @@ func (x *HealthRequest) String() string {
 func (*HealthRequest) ProtoMessage() {}
 
 func (x *HealthRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[26]
+	mi := &file_adapter_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +2401,7 @@ func (x *HealthRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthRequest.ProtoReflect.Descriptor instead.
 func (*HealthRequest) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{26}
+	return file_adapter_proto_rawDescGZIP(), []int{32}
 }
 
 type HealthResponse struct {
@@ -1913,7 +2414,7 @@ type HealthResponse struct {
 
 func (x *HealthResponse) Reset() {
 	*x = HealthResponse{}
-	mi := &file_adapter_proto_msgTypes[27]
+	mi := &file_adapter_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1925,7 +2426,7 @@ func (x *HealthResponse) String() string {
 func (*HealthResponse) ProtoMessage() {}
 
 func (x *HealthResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[27]
+	mi := &file_adapter_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1938,7 +2439,7 @@ func (x *HealthResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResponse.ProtoReflect.Descriptor instead.
 func (*HealthResponse) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{27}
+	return file_adapter_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *HealthResponse) GetReady() bool {
@@ -1963,7 +2464,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_adapter_proto_msgTypes[28]
+	mi := &file_adapter_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1975,7 +2476,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[28]
+	mi := &file_adapter_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1988,7 +2489,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{28}
+	return file_adapter_proto_rawDescGZIP(), []int{34}
 }
 
 type DrainResponse struct {
@@ -2000,7 +2501,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_adapter_proto_msgTypes[29]
+	mi := &file_adapter_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2513,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_adapter_proto_msgTypes[29]
+	mi := &file_adapter_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2526,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_adapter_proto_rawDescGZIP(), []int{29}
+	return file_adapter_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *DrainResponse) GetLastBatch() uint64 {
@@ -2066,14 +2567,17 @@ const file_adapter_proto_rawDesc = "" +
 	"Discovered\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x16\n" +
-	"\x06config\x18\x03 \x01(\tR\x06config\"\x9f\x02\n" +
+	"\x06config\x18\x03 \x01(\tR\x06config\"\xe2\x02\n" +
 	"\bFromHost\x128\n" +
 	"\awelcome\x18\x01 \x01(\v2\x1c.carillon.adapter.v1.WelcomeH\x00R\awelcome\x12,\n" +
 	"\x03ack\x18\x02 \x01(\v2\x18.carillon.adapter.v1.AckH\x00R\x03ack\x128\n" +
 	"\acommand\x18\x03 \x01(\v2\x1c.carillon.adapter.v1.CommandH\x00R\acommand\x12/\n" +
 	"\x04beat\x18\x04 \x01(\v2\x19.carillon.adapter.v1.BeatH\x00R\x04beat\x125\n" +
-	"\x06cancel\x18\x05 \x01(\v2\x1b.carillon.adapter.v1.CancelH\x00R\x06cancelB\t\n" +
-	"\amessage\"\xb9\x01\n" +
+	"\x06cancel\x18\x05 \x01(\v2\x1b.carillon.adapter.v1.CancelH\x00R\x06cancel\x12A\n" +
+	"\n" +
+	"happenings\x18\x06 \x01(\v2\x1f.carillon.adapter.v1.HappeningsH\x00R\n" +
+	"happeningsB\t\n" +
+	"\amessage\"\xda\x01\n" +
 	"\aWelcome\x12\x16\n" +
 	"\x06credit\x18\x01 \x01(\rR\x06credit\x12\"\n" +
 	"\rbeat_every_ms\x18\x02 \x01(\x03R\vbeatEveryMs\x12\x1e\n" +
@@ -2081,7 +2585,9 @@ const file_adapter_proto_rawDesc = "" +
 	"generation\x18\x03 \x01(\tR\n" +
 	"generation\x12&\n" +
 	"\x0fmax_batch_items\x18\x04 \x01(\rR\rmaxBatchItems\x12*\n" +
-	"\x11max_message_bytes\x18\x05 \x01(\rR\x0fmaxMessageBytes\"k\n" +
+	"\x11max_message_bytes\x18\x05 \x01(\rR\x0fmaxMessageBytes\x12\x1f\n" +
+	"\vmax_follows\x18\x06 \x01(\rR\n" +
+	"maxFollows\"k\n" +
 	"\x03Ack\x12\x14\n" +
 	"\x05batch\x18\x01 \x01(\x04R\x05batch\x12\x16\n" +
 	"\x06credit\x18\x02 \x01(\rR\x06credit\x126\n" +
@@ -2102,13 +2608,36 @@ const file_adapter_proto_rawDesc = "" +
 	"\x06Cancel\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\"\x1e\n" +
 	"\x04Beat\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\x04R\x06number\"\x9c\x02\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\"z\n" +
+	"\n" +
+	"Happenings\x12\x16\n" +
+	"\x06follow\x18\x01 \x01(\x04R\x06follow\x12>\n" +
+	"\n" +
+	"happenings\x18\x02 \x03(\v2\x1e.carillon.adapter.v1.HappeningR\n" +
+	"happenings\x12\x14\n" +
+	"\x05error\x18\x03 \x01(\tR\x05error\"\xd7\x01\n" +
+	"\tHappening\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x1b\n" +
+	"\tentity_id\x18\x03 \x01(\tR\bentityId\x12\x16\n" +
+	"\x06source\x18\x04 \x01(\tR\x06source\x12\x17\n" +
+	"\atime_us\x18\x05 \x01(\x03R\x06timeUs\x12\x12\n" +
+	"\x04json\x18\x06 \x01(\fR\x04json\x12\x18\n" +
+	"\apresent\x18\a \x01(\bR\apresent\x12*\n" +
+	"\x03gap\x18\b \x01(\v2\x18.carillon.adapter.v1.GapR\x03gap\"A\n" +
+	"\x03Gap\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"\xda\x03\n" +
 	"\vFromAdapter\x122\n" +
 	"\x05batch\x18\x01 \x01(\v2\x1a.carillon.adapter.v1.BatchH\x00R\x05batch\x125\n" +
 	"\x06result\x18\x02 \x01(\v2\x1b.carillon.adapter.v1.ResultH\x00R\x06result\x12,\n" +
 	"\x03log\x18\x03 \x01(\v2\x18.carillon.adapter.v1.LogH\x00R\x03log\x128\n" +
 	"\ametrics\x18\x04 \x01(\v2\x1c.carillon.adapter.v1.MetricsH\x00R\ametrics\x12/\n" +
-	"\x04beat\x18\x05 \x01(\v2\x19.carillon.adapter.v1.BeatH\x00R\x04beatB\t\n" +
+	"\x04beat\x18\x05 \x01(\v2\x19.carillon.adapter.v1.BeatH\x00R\x04beat\x125\n" +
+	"\x06follow\x18\x06 \x01(\v2\x1b.carillon.adapter.v1.FollowH\x00R\x06follow\x12H\n" +
+	"\rfollow_credit\x18\a \x01(\v2!.carillon.adapter.v1.FollowCreditH\x00R\ffollowCredit\x12;\n" +
+	"\bunfollow\x18\b \x01(\v2\x1d.carillon.adapter.v1.UnfollowH\x00R\bunfollowB\t\n" +
 	"\amessage\"H\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
@@ -2176,7 +2705,21 @@ const file_adapter_proto_rawDesc = "" +
 	"\x06values\x18\x01 \x03(\v2(.carillon.adapter.v1.Metrics.ValuesEntryR\x06values\x1a9\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\x0f\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xc0\x01\n" +
+	"\x06Follow\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05types\x18\x02 \x03(\tR\x05types\x12\x18\n" +
+	"\adomains\x18\x03 \x03(\tR\adomains\x12\x1a\n" +
+	"\bentities\x18\x04 \x03(\tR\bentities\x12\x14\n" +
+	"\x05after\x18\x05 \x01(\tR\x05after\x12\x1a\n" +
+	"\bsnapshot\x18\x06 \x01(\bR\bsnapshot\x12\x10\n" +
+	"\x03own\x18\a \x01(\bR\x03own\x12\x16\n" +
+	"\x06credit\x18\b \x01(\rR\x06credit\">\n" +
+	"\fFollowCredit\x12\x16\n" +
+	"\x06follow\x18\x01 \x01(\x04R\x06follow\x12\x16\n" +
+	"\x06credit\x18\x02 \x01(\rR\x06credit\"\"\n" +
+	"\bUnfollow\x12\x16\n" +
+	"\x06follow\x18\x01 \x01(\x04R\x06follow\"\x0f\n" +
 	"\rHealthRequest\">\n" +
 	"\x0eHealthResponse\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12\x16\n" +
@@ -2206,7 +2749,7 @@ func file_adapter_proto_rawDescGZIP() []byte {
 }
 
 var file_adapter_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_adapter_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_adapter_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_adapter_proto_goTypes = []any{
 	(Log_Level)(0),            // 0: carillon.adapter.v1.Log.Level
 	(*DescribeRequest)(nil),   // 1: carillon.adapter.v1.DescribeRequest
@@ -2223,24 +2766,30 @@ var file_adapter_proto_goTypes = []any{
 	(*Command)(nil),           // 12: carillon.adapter.v1.Command
 	(*Cancel)(nil),            // 13: carillon.adapter.v1.Cancel
 	(*Beat)(nil),              // 14: carillon.adapter.v1.Beat
-	(*FromAdapter)(nil),       // 15: carillon.adapter.v1.FromAdapter
-	(*Batch)(nil),             // 16: carillon.adapter.v1.Batch
-	(*Item)(nil),              // 17: carillon.adapter.v1.Item
-	(*Device)(nil),            // 18: carillon.adapter.v1.Device
-	(*Entity)(nil),            // 19: carillon.adapter.v1.Entity
-	(*State)(nil),             // 20: carillon.adapter.v1.State
-	(*Event)(nil),             // 21: carillon.adapter.v1.Event
-	(*Availability)(nil),      // 22: carillon.adapter.v1.Availability
-	(*Removal)(nil),           // 23: carillon.adapter.v1.Removal
-	(*Result)(nil),            // 24: carillon.adapter.v1.Result
-	(*Log)(nil),               // 25: carillon.adapter.v1.Log
-	(*Metrics)(nil),           // 26: carillon.adapter.v1.Metrics
-	(*HealthRequest)(nil),     // 27: carillon.adapter.v1.HealthRequest
-	(*HealthResponse)(nil),    // 28: carillon.adapter.v1.HealthResponse
-	(*DrainRequest)(nil),      // 29: carillon.adapter.v1.DrainRequest
-	(*DrainResponse)(nil),     // 30: carillon.adapter.v1.DrainResponse
-	nil,                       // 31: carillon.adapter.v1.Log.FieldsEntry
-	nil,                       // 32: carillon.adapter.v1.Metrics.ValuesEntry
+	(*Happenings)(nil),        // 15: carillon.adapter.v1.Happenings
+	(*Happening)(nil),         // 16: carillon.adapter.v1.Happening
+	(*Gap)(nil),               // 17: carillon.adapter.v1.Gap
+	(*FromAdapter)(nil),       // 18: carillon.adapter.v1.FromAdapter
+	(*Batch)(nil),             // 19: carillon.adapter.v1.Batch
+	(*Item)(nil),              // 20: carillon.adapter.v1.Item
+	(*Device)(nil),            // 21: carillon.adapter.v1.Device
+	(*Entity)(nil),            // 22: carillon.adapter.v1.Entity
+	(*State)(nil),             // 23: carillon.adapter.v1.State
+	(*Event)(nil),             // 24: carillon.adapter.v1.Event
+	(*Availability)(nil),      // 25: carillon.adapter.v1.Availability
+	(*Removal)(nil),           // 26: carillon.adapter.v1.Removal
+	(*Result)(nil),            // 27: carillon.adapter.v1.Result
+	(*Log)(nil),               // 28: carillon.adapter.v1.Log
+	(*Metrics)(nil),           // 29: carillon.adapter.v1.Metrics
+	(*Follow)(nil),            // 30: carillon.adapter.v1.Follow
+	(*FollowCredit)(nil),      // 31: carillon.adapter.v1.FollowCredit
+	(*Unfollow)(nil),          // 32: carillon.adapter.v1.Unfollow
+	(*HealthRequest)(nil),     // 33: carillon.adapter.v1.HealthRequest
+	(*HealthResponse)(nil),    // 34: carillon.adapter.v1.HealthResponse
+	(*DrainRequest)(nil),      // 35: carillon.adapter.v1.DrainRequest
+	(*DrainResponse)(nil),     // 36: carillon.adapter.v1.DrainResponse
+	nil,                       // 37: carillon.adapter.v1.Log.FieldsEntry
+	nil,                       // 38: carillon.adapter.v1.Metrics.ValuesEntry
 }
 var file_adapter_proto_depIdxs = []int32{
 	5,  // 0: carillon.adapter.v1.ConfigureResponse.errors:type_name -> carillon.adapter.v1.FieldError
@@ -2249,39 +2798,45 @@ var file_adapter_proto_depIdxs = []int32{
 	12, // 3: carillon.adapter.v1.FromHost.command:type_name -> carillon.adapter.v1.Command
 	14, // 4: carillon.adapter.v1.FromHost.beat:type_name -> carillon.adapter.v1.Beat
 	13, // 5: carillon.adapter.v1.FromHost.cancel:type_name -> carillon.adapter.v1.Cancel
-	11, // 6: carillon.adapter.v1.Ack.errors:type_name -> carillon.adapter.v1.ItemError
-	16, // 7: carillon.adapter.v1.FromAdapter.batch:type_name -> carillon.adapter.v1.Batch
-	24, // 8: carillon.adapter.v1.FromAdapter.result:type_name -> carillon.adapter.v1.Result
-	25, // 9: carillon.adapter.v1.FromAdapter.log:type_name -> carillon.adapter.v1.Log
-	26, // 10: carillon.adapter.v1.FromAdapter.metrics:type_name -> carillon.adapter.v1.Metrics
-	14, // 11: carillon.adapter.v1.FromAdapter.beat:type_name -> carillon.adapter.v1.Beat
-	17, // 12: carillon.adapter.v1.Batch.items:type_name -> carillon.adapter.v1.Item
-	18, // 13: carillon.adapter.v1.Item.device:type_name -> carillon.adapter.v1.Device
-	20, // 14: carillon.adapter.v1.Item.state:type_name -> carillon.adapter.v1.State
-	21, // 15: carillon.adapter.v1.Item.event:type_name -> carillon.adapter.v1.Event
-	22, // 16: carillon.adapter.v1.Item.availability:type_name -> carillon.adapter.v1.Availability
-	23, // 17: carillon.adapter.v1.Item.removal:type_name -> carillon.adapter.v1.Removal
-	19, // 18: carillon.adapter.v1.Device.entities:type_name -> carillon.adapter.v1.Entity
-	0,  // 19: carillon.adapter.v1.Log.level:type_name -> carillon.adapter.v1.Log.Level
-	31, // 20: carillon.adapter.v1.Log.fields:type_name -> carillon.adapter.v1.Log.FieldsEntry
-	32, // 21: carillon.adapter.v1.Metrics.values:type_name -> carillon.adapter.v1.Metrics.ValuesEntry
-	1,  // 22: carillon.adapter.v1.Adapter.Describe:input_type -> carillon.adapter.v1.DescribeRequest
-	3,  // 23: carillon.adapter.v1.Adapter.Configure:input_type -> carillon.adapter.v1.ConfigureRequest
-	6,  // 24: carillon.adapter.v1.Adapter.Discover:input_type -> carillon.adapter.v1.DiscoverRequest
-	8,  // 25: carillon.adapter.v1.Adapter.Session:input_type -> carillon.adapter.v1.FromHost
-	27, // 26: carillon.adapter.v1.Adapter.Health:input_type -> carillon.adapter.v1.HealthRequest
-	29, // 27: carillon.adapter.v1.Adapter.Drain:input_type -> carillon.adapter.v1.DrainRequest
-	2,  // 28: carillon.adapter.v1.Adapter.Describe:output_type -> carillon.adapter.v1.Description
-	4,  // 29: carillon.adapter.v1.Adapter.Configure:output_type -> carillon.adapter.v1.ConfigureResponse
-	7,  // 30: carillon.adapter.v1.Adapter.Discover:output_type -> carillon.adapter.v1.Discovered
-	15, // 31: carillon.adapter.v1.Adapter.Session:output_type -> carillon.adapter.v1.FromAdapter
-	28, // 32: carillon.adapter.v1.Adapter.Health:output_type -> carillon.adapter.v1.HealthResponse
-	30, // 33: carillon.adapter.v1.Adapter.Drain:output_type -> carillon.adapter.v1.DrainResponse
-	28, // [28:34] is the sub-list for method output_type
-	22, // [22:28] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	15, // 6: carillon.adapter.v1.FromHost.happenings:type_name -> carillon.adapter.v1.Happenings
+	11, // 7: carillon.adapter.v1.Ack.errors:type_name -> carillon.adapter.v1.ItemError
+	16, // 8: carillon.adapter.v1.Happenings.happenings:type_name -> carillon.adapter.v1.Happening
+	17, // 9: carillon.adapter.v1.Happening.gap:type_name -> carillon.adapter.v1.Gap
+	19, // 10: carillon.adapter.v1.FromAdapter.batch:type_name -> carillon.adapter.v1.Batch
+	27, // 11: carillon.adapter.v1.FromAdapter.result:type_name -> carillon.adapter.v1.Result
+	28, // 12: carillon.adapter.v1.FromAdapter.log:type_name -> carillon.adapter.v1.Log
+	29, // 13: carillon.adapter.v1.FromAdapter.metrics:type_name -> carillon.adapter.v1.Metrics
+	14, // 14: carillon.adapter.v1.FromAdapter.beat:type_name -> carillon.adapter.v1.Beat
+	30, // 15: carillon.adapter.v1.FromAdapter.follow:type_name -> carillon.adapter.v1.Follow
+	31, // 16: carillon.adapter.v1.FromAdapter.follow_credit:type_name -> carillon.adapter.v1.FollowCredit
+	32, // 17: carillon.adapter.v1.FromAdapter.unfollow:type_name -> carillon.adapter.v1.Unfollow
+	20, // 18: carillon.adapter.v1.Batch.items:type_name -> carillon.adapter.v1.Item
+	21, // 19: carillon.adapter.v1.Item.device:type_name -> carillon.adapter.v1.Device
+	23, // 20: carillon.adapter.v1.Item.state:type_name -> carillon.adapter.v1.State
+	24, // 21: carillon.adapter.v1.Item.event:type_name -> carillon.adapter.v1.Event
+	25, // 22: carillon.adapter.v1.Item.availability:type_name -> carillon.adapter.v1.Availability
+	26, // 23: carillon.adapter.v1.Item.removal:type_name -> carillon.adapter.v1.Removal
+	22, // 24: carillon.adapter.v1.Device.entities:type_name -> carillon.adapter.v1.Entity
+	0,  // 25: carillon.adapter.v1.Log.level:type_name -> carillon.adapter.v1.Log.Level
+	37, // 26: carillon.adapter.v1.Log.fields:type_name -> carillon.adapter.v1.Log.FieldsEntry
+	38, // 27: carillon.adapter.v1.Metrics.values:type_name -> carillon.adapter.v1.Metrics.ValuesEntry
+	1,  // 28: carillon.adapter.v1.Adapter.Describe:input_type -> carillon.adapter.v1.DescribeRequest
+	3,  // 29: carillon.adapter.v1.Adapter.Configure:input_type -> carillon.adapter.v1.ConfigureRequest
+	6,  // 30: carillon.adapter.v1.Adapter.Discover:input_type -> carillon.adapter.v1.DiscoverRequest
+	8,  // 31: carillon.adapter.v1.Adapter.Session:input_type -> carillon.adapter.v1.FromHost
+	33, // 32: carillon.adapter.v1.Adapter.Health:input_type -> carillon.adapter.v1.HealthRequest
+	35, // 33: carillon.adapter.v1.Adapter.Drain:input_type -> carillon.adapter.v1.DrainRequest
+	2,  // 34: carillon.adapter.v1.Adapter.Describe:output_type -> carillon.adapter.v1.Description
+	4,  // 35: carillon.adapter.v1.Adapter.Configure:output_type -> carillon.adapter.v1.ConfigureResponse
+	7,  // 36: carillon.adapter.v1.Adapter.Discover:output_type -> carillon.adapter.v1.Discovered
+	18, // 37: carillon.adapter.v1.Adapter.Session:output_type -> carillon.adapter.v1.FromAdapter
+	34, // 38: carillon.adapter.v1.Adapter.Health:output_type -> carillon.adapter.v1.HealthResponse
+	36, // 39: carillon.adapter.v1.Adapter.Drain:output_type -> carillon.adapter.v1.DrainResponse
+	34, // [34:40] is the sub-list for method output_type
+	28, // [28:34] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_adapter_proto_init() }
@@ -2295,15 +2850,19 @@ func file_adapter_proto_init() {
 		(*FromHost_Command)(nil),
 		(*FromHost_Beat)(nil),
 		(*FromHost_Cancel)(nil),
+		(*FromHost_Happenings)(nil),
 	}
-	file_adapter_proto_msgTypes[14].OneofWrappers = []any{
+	file_adapter_proto_msgTypes[17].OneofWrappers = []any{
 		(*FromAdapter_Batch)(nil),
 		(*FromAdapter_Result)(nil),
 		(*FromAdapter_Log)(nil),
 		(*FromAdapter_Metrics)(nil),
 		(*FromAdapter_Beat)(nil),
+		(*FromAdapter_Follow)(nil),
+		(*FromAdapter_FollowCredit)(nil),
+		(*FromAdapter_Unfollow)(nil),
 	}
-	file_adapter_proto_msgTypes[16].OneofWrappers = []any{
+	file_adapter_proto_msgTypes[19].OneofWrappers = []any{
 		(*Item_Device)(nil),
 		(*Item_State)(nil),
 		(*Item_Event)(nil),
@@ -2316,7 +2875,7 @@ func file_adapter_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_adapter_proto_rawDesc), len(file_adapter_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   32,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
