@@ -1,0 +1,151 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// An announcement is one discovery message: the components of one topic.
+type announcement struct {
+	topic   string
+	payload string // as it came, to see whether it changes
+	parts   []*entity
+}
+
+// A part is a component as it was announced.
+type part struct {
+	key       string // unique among all: the topic, and within a device's announcement the component's key
+	topic     string
+	component string // "light"
+	object    string // what its id is made of, if nothing better is known
+	options   map[string]any
+}
+
+// discoveryTopic is <prefix>/<component>/[<node>/]<object>/config.
+var discoveryTopic = regexp.MustCompile(`^([a-zA-Z0-9_-]+)/(?:([a-zA-Z0-9_-]+)/)?([a-zA-Z0-9_-]+)/config$`)
+
+// splitTopic takes the part of a discovery topic behind the prefix apart.
+func splitTopic(rest string) (component, node, object string, err error) {
+	m := discoveryTopic.FindStringSubmatch(rest)
+	if m == nil {
+		return "", "", "", errors.New("the topic is not <prefix>/<component>/[<node>/]<object>/config with letters, digits, - and _ between the slashes")
+	}
+	return m[1], m[2], m[3], nil
+}
+
+// maxAnnouncement is the largest discovery message, in bytes: a device with a hundred
+// components takes some 60 KB.
+const maxAnnouncement = 1 << 20
+
+// readAnnouncement returns the parts that a discovery message announces. Rest is its
+// topic behind the prefix.
+func readAnnouncement(topic, rest string, payload []byte) ([]*part, error) {
+	component, _, object, err := splitTopic(rest)
+	if err != nil {
+		return nil, err
+	}
+	if len(payload) > maxAnnouncement {
+		return nil, fmt.Errorf("the message has %d bytes, more than %d", len(payload), maxAnnouncement)
+	}
+	m, err := parseObject(payload)
+	if err != nil {
+		return nil, fmt.Errorf("the message %w", err)
+	}
+	if component == "device" {
+		return readDevice(topic, object, m)
+	}
+	m = expandConfig(m)
+	insertBase(m)
+	return []*part{{key: topic, topic: topic, component: component, object: object, options: m}}, nil
+}
+
+// readDevice takes a device's announcement apart: options that it has besides its
+// components are those of each of them.
+func readDevice(topic, object string, m map[string]any) ([]*part, error) {
+	m = expandConfig(m)
+	components, ok := m["components"].(map[string]any)
+	if !ok {
+		return nil, errors.New("a device's announcement must have components (cmps), an object")
+	}
+	if _, ok := m["device"].(map[string]any); !ok {
+		return nil, errors.New("a device's announcement must have a device (dev), an object")
+	}
+	delete(m, "components")
+	var parts []*part
+	for _, name := range slices.Sorted(maps.Keys(components)) {
+		own, ok := components[name].(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("component %.60q must be an object", name)
+		}
+		own = expandConfig(own)
+		platform, _ := own["platform"].(string)
+		if platform == "" {
+			return nil, fmt.Errorf("component %.60q must say its platform (p)", name)
+		}
+		if len(own) == 1 {
+			continue // it is taken away
+		}
+		options := maps.Clone(m)
+		maps.Copy(options, own)
+		insertBase(options)
+		parts = append(parts, &part{key: topic + "#" + name, topic: topic, component: platform, object: object + "_" + name, options: options})
+	}
+	return parts, nil
+}
+
+// A deviceInfo is what announcements say of a device.
+type deviceInfo struct {
+	id                                                  string // empty: there is none
+	name, manufacturer, model, serial, software string
+}
+
+// readDeviceInfo reads the device of a part. A device is known by its first identifier, or
+// by its first connection.
+func readDeviceInfo(f *fields) (d deviceInfo) {
+	v := f.take("device")
+	if v == nil {
+		return d
+	}
+	m, ok := v.(map[string]any)
+	if !ok {
+		f.fail("device", "must be an object")
+		return d
+	}
+	of := newFields(m)
+	if ids := of.strs("identifiers"); len(ids) > 0 {
+		d.id = ids[0]
+	}
+	connections, _ := of.take("connections").([]any)
+	for _, c := range connections {
+		pair, _ := c.([]any)
+		if len(pair) == 2 && d.id == "" {
+			d.id = fmt.Sprint(pair[0], ":", pair[1])
+		}
+	}
+	if d.id == "" {
+		f.fail("device", "must have identifiers or connections")
+		return d
+	}
+	d.id = cut(d.id, 200)
+	d.name, d.manufacturer = cut(of.str("name", ""), 200), cut(of.str("manufacturer", ""), 200)
+	d.model, d.serial, d.software = cut(of.str("model", ""), 200), cut(of.str("serial_number", ""), 200), cut(of.str("sw_version", ""), 200)
+	if id := of.str("model_id", ""); id != "" && d.model == "" {
+		d.model = cut(id, 200)
+	}
+	for _, err := range of.errs {
+		f.fail("device", "%v", err)
+	}
+	return d
+}
+
+// cut keeps the beginning of a text.
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "")
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/storage/bolt"
+	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
+	"go.etcd.io/bbolt"
+)
+
+// A broker is the one that the adapter is itself, for homes without one. It keeps
+// retained messages and sessions over restarts.
+type broker struct {
+	// Static after open.
+	b      *bridge
+	server *mochi.Server
+	gate   *gate
+	ctx    context.Context
+	stop   context.CancelFunc
+	work   chan func() // subscribing, in order; depth workDepth
+}
+
+const (
+	maxClients = 10_000
+	// brokerFile is in the adapter's own folder.
+	brokerFile = "broker.db"
+	// inlineID is the subscription of the bridge.
+	inlineID = 1
+	// longestSession is how long messages are kept for a device that is away, in seconds.
+	longestSession = 7 * 24 * 3600
+	// pending is how many messages may wait for one device.
+	pending = 8192
+)
+
+// openBroker opens the broker.
+func (b *bridge) openBroker(ctx context.Context) (link, error) {
+	k := &broker{b: b, work: make(chan func(), workDepth)}
+	k.ctx, k.stop = context.WithCancel(context.WithoutCancel(ctx))
+	limits := mochi.NewDefaultServerCapabilities()
+	limits.MaximumClients, limits.MaximumPacketSize = maxClients, maxPayload+maxTopic
+	limits.MaximumSessionExpiryInterval, limits.MaximumClientWritesPending = longestSession, pending
+	k.gate = &gate{k: k, delivered: map[string]bool{}}
+	k.server = mochi.New(&mochi.Options{Capabilities: limits, InlineClient: true, Logger: b.log.With("part", "broker"), SysTopicResendInterval: 30})
+	if err := k.server.AddHook(k.gate, nil); err != nil {
+		return nil, fmt.Errorf("opening the broker: %w", err)
+	}
+	if err := k.addStore(); err != nil {
+		return nil, fmt.Errorf("opening the broker's store: %w", err)
+	}
+	if err := k.listen(); err != nil {
+		return nil, err
+	}
+	if err := k.server.Serve(); err != nil {
+		return nil, fmt.Errorf("opening the broker: %w", err)
+	}
+	b.log.Info("the broker is open", "address", b.settings.Listen)
+	go k.run()
+	k.subscribe(b.settings.discoveryFilters())
+	k.queue(b.bornAgain)
+	return k, nil
+}
+
+// addStore keeps retained messages and sessions in a file. One that can't be read is put
+// aside: devices announce themselves again.
+func (k *broker) addStore() error {
+	file := filepath.Join(k.b.stateDir, brokerFile)
+	// The system may crash between two writes, and lose the last ones; not syncing each is
+	// what a broker of thousands of messages a second can afford.
+	options := &bolt.Options{Path: file, Options: &bbolt.Options{Timeout: time.Second, NoSync: true, NoFreelistSync: true}}
+	err := k.server.AddHook(new(bolt.Hook), options)
+	if err == nil || errors.Is(err, bbolt.ErrTimeout) {
+		return err
+	}
+	k.b.log.Warn("the broker's store can't be read and is put aside", "file", file, "err", err)
+	if err := os.Rename(file, file+".bad"); err != nil {
+		return err
+	}
+	return k.server.AddHook(new(bolt.Hook), options)
+}
+
+// listen opens the sockets.
+func (k *broker) listen() error {
+	s := &k.b.settings
+	config := listeners.Config{ID: "mqtt", Address: s.Listen}
+	if s.tls != nil && len(s.tls.Certificates) > 0 {
+		config.TLSConfig = s.tls
+	}
+	err := k.server.AddListener(listeners.NewTCP(config))
+	if err == nil && s.ListenWS != "" {
+		config.ID, config.Address = "websocket", s.ListenWS
+		err = k.server.AddListener(listeners.NewWebsocket(config))
+	}
+	if err != nil {
+		return fmt.Errorf("opening the broker: %w", err)
+	}
+	return nil
+}
+
+func (k *broker) run() {
+	for {
+		select {
+		case fn := <-k.work:
+			fn()
+		case <-k.ctx.Done():
+			return
+		}
+	}
+}
+
+func (k *broker) queue(fn func()) {
+	select {
+	case k.work <- fn:
+	case <-k.ctx.Done():
+	}
+}
+
+// subscribe doesn't use the server's own: that does not tell what was retained from
+// what is news.
+func (k *broker) subscribe(topics []string) {
+	k.queue(func() {
+		for _, topic := range topics {
+			k.server.Topics.InlineSubscribe(mochi.InlineSubscription{
+				Subscription: packets.Subscription{Identifier: inlineID, Filter: topic}, Handler: k.received,
+			})
+			for _, pk := range k.server.Topics.Messages(topic) {
+				k.put(&message{topic: pk.TopicName, payload: pk.Payload, retained: true})
+			}
+		}
+	})
+}
+
+func (k *broker) unsubscribe(topics []string) {
+	k.queue(func() {
+		for _, topic := range topics {
+			k.server.Topics.InlineUnsubscribe(inlineID, topic)
+		}
+	})
+}
+
+// received hands on what gate has not. It runs on the goroutine of the device that
+// publishes, which so waits while the bridge is busy.
+func (k *broker) received(_ *mochi.Client, _ packets.Subscription, pk packets.Packet) {
+	if !k.gate.has(pk.Origin) {
+		k.put(&message{topic: pk.TopicName, payload: pk.Payload})
+	}
+}
+
+// put reports whether the bridge took the message.
+func (k *broker) put(m *message) bool {
+	select {
+	case k.b.inbox <- m:
+		return true
+	case <-k.ctx.Done():
+		return false
+	}
+}
+
+func (k *broker) publish(_ context.Context, out ...outgoing) error {
+	for _, o := range out {
+		if err := k.server.Publish(o.topic, []byte(o.payload), o.retain, o.qos); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *broker) health() (bool, string) { return true, "" }
+
+func (k *broker) close() {
+	k.stop()
+	if err := k.server.Close(); err != nil {
+		k.b.log.Warn("closing the broker", "err", err)
+	}
+}
+
+// A gate says who may use the broker, and keeps devices that publish with quality 1 or
+// 2 waiting until the journal holds what they said.
+type gate struct {
+	mochi.HookBase
+	k *broker
+
+	mu        sync.Mutex
+	delivered map[string]bool // clients whose present message the bridge has; guarded by mu
+}
+
+// ID implements mochi.Hook.
+func (g *gate) ID() string { return "carillon" }
+
+// Provides implements mochi.Hook.
+func (g *gate) Provides(b byte) bool {
+	return bytes.Contains([]byte{
+		mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPublished, mochi.OnPublishDropped,
+	}, []byte{b})
+}
+
+// OnConnectAuthenticate implements mochi.Hook: it checks name and password.
+func (g *gate) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
+	s := &g.k.b.settings
+	if len(s.Users) == 0 {
+		return true
+	}
+	want, known := s.Users[string(pk.Connect.Username)]
+	ok := subtle.ConstantTimeCompare([]byte(want), pk.Connect.Password) == 1 && known
+	if !ok {
+		host, _, _ := net.SplitHostPort(cl.Net.Remote)
+		g.k.b.reports.warn("a device was refused", host, errors.New("its name or password is wrong"), "client", cut(cl.ID, 100))
+	}
+	return ok
+}
+
+// OnACLCheck implements mochi.Hook: who may connect may use all topics but the broker's
+// own.
+func (g *gate) OnACLCheck(_ *mochi.Client, topic string, write bool) bool {
+	return !write || len(topic) == 0 || topic[0] != '$'
+}
+
+// OnPublishDropped implements mochi.Hook.
+func (g *gate) OnPublishDropped(cl *mochi.Client, pk packets.Packet) {
+	g.k.b.numbers.dropped.Add(1)
+	g.k.b.reports.warn("the broker dropped messages for a device", cl.ID, fmt.Errorf("%d wait for it already", pending))
+}
+
+// OnPublish implements mochi.Hook. The server acknowledges a message after it, and hands it
+// to subscribers after that; so the bridge gets here what is to be acknowledged.
+func (g *gate) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Qos == 0 || cl.Net.Inline || len(g.k.server.Topics.Subscribers(pk.TopicName).InlineSubscriptions) == 0 {
+		return pk, nil
+	}
+	stored := make(chan struct{})
+	if !g.k.put(&message{topic: pk.TopicName, payload: pk.Payload, ack: func() { close(stored) }}) {
+		return pk, packets.ErrRejectPacket
+	}
+	select {
+	case <-stored:
+	case <-g.k.ctx.Done():
+		return pk, packets.ErrRejectPacket // it is not acknowledged, so the device sends it again
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.delivered[cl.ID] = true
+	return pk, nil
+}
+
+// OnPublished implements mochi.Hook.
+func (g *gate) OnPublished(cl *mochi.Client, _ packets.Packet) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.delivered, cl.ID)
+}
+
+// has reports whether the bridge has a client's present message.
+func (g *gate) has(client string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.delivered[client]
+}

@@ -1,0 +1,323 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+)
+
+const (
+	dialTimeout = 10 * time.Second
+	keepAlive   = 30 * time.Second
+	// pingPatience is how long an answer to a ping may take. Answers stand behind
+	// messages, which wait while the journal is slow.
+	pingPatience = 60 * time.Second
+	// longestPause is the longest between two tries to connect.
+	longestPause = 30 * time.Second
+	// subscribeRun is how many topics are subscribed to by one request: brokers bound its size.
+	subscribeRun = 100
+)
+
+// A client is a connection to a broker, made anew whenever it is lost.
+type client struct {
+	// Static after dial.
+	b    *bridge
+	paho paho.Client
+	stop context.CancelFunc
+	ctx  context.Context
+	work chan func() // subscribing, in order; depth workDepth
+
+	mu sync.Mutex
+	// Guarded by mu.
+	why string // why there is no connection; empty: there is one
+}
+
+// workDepth is more than settle can make between two tries to connect.
+const workDepth = 1024
+
+// dial begins to connect to the broker. It doesn't wait.
+func (b *bridge) dial(ctx context.Context) (link, error) {
+	s := &b.settings
+	c := &client{b: b, work: make(chan func(), workDepth), why: "it is connecting to " + s.url.Host}
+	c.ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
+	id, err := clientID(b.stateDir)
+	if err != nil {
+		return nil, err
+	}
+	o := paho.NewClientOptions()
+	o.AddBroker(s.url.String()).SetClientID(id).SetUsername(s.Username).SetPassword(s.password)
+	o.SetCleanSession(false).SetProtocolVersion(4)
+	o.SetKeepAlive(keepAlive).SetPingTimeout(pingPatience).SetConnectTimeout(dialTimeout).SetWriteTimeout(dialTimeout)
+	o.SetAutoReconnect(true).SetConnectRetry(true).SetConnectRetryInterval(time.Second).SetMaxReconnectInterval(longestPause)
+	o.SetOrderMatters(true).SetAutoAckDisabled(true)
+	o.SetCustomOpenConnectionFn(c.open)
+	o.SetDefaultPublishHandler(c.received)
+	o.SetOnConnectHandler(c.connected)
+	o.SetConnectionLostHandler(func(_ paho.Client, err error) { c.lost(err) })
+	o.SetConnectionNotificationHandler(c.notice)
+	if s.statusTopic != "" {
+		o.SetWill(s.statusTopic, "offline", 0, false)
+	}
+	c.paho = paho.NewClient(o)
+	go c.run()
+	c.paho.Connect() // it tries until it succeeds or is disconnected
+	return c, nil
+}
+
+// open makes the network connection.
+func (c *client) open(u *url.URL, _ paho.ClientOptions) (conn net.Conn, err error) {
+	ctx, cancel := context.WithTimeout(c.ctx, dialTimeout)
+	defer cancel()
+	dialer := &net.Dialer{}
+	switch u.Scheme {
+	case "ws", "wss":
+		conn, err = paho.NewWebsocket(u.String(), c.b.settings.tls, dialTimeout, http.Header{}, nil)
+	default:
+		if conn, err = dialer.DialContext(ctx, "tcp", u.Host); err == nil && u.Scheme == "mqtts" {
+			config := c.b.settings.tls.Clone()
+			if config.ServerName == "" {
+				config.ServerName = u.Hostname()
+			}
+			secured := tls.Client(conn, config)
+			if err = secured.HandshakeContext(ctx); err != nil {
+				conn.Close()
+			}
+			conn = secured
+		}
+	}
+	if err != nil {
+		c.notReached(err)
+		return nil, err
+	}
+	return newLimited(conn, func(topic string) {
+		c.b.numbers.oversized.Add(1)
+		c.b.reports.warn("a message was cut", topic, fmt.Errorf("it has more than %d bytes", maxPayload))
+	}), nil
+}
+
+// notice keeps why the broker refuses the connection.
+func (c *client) notice(_ paho.Client, n paho.ConnectionNotification) {
+	if failed, ok := n.(paho.ConnectionNotificationBrokerFailed); ok {
+		c.notReached(failed.Reason)
+	}
+}
+
+func (c *client) notReached(err error) {
+	why := fmt.Sprintf("%s: %v", c.b.settings.url.Host, err)
+	c.mu.Lock()
+	changed := c.why != why
+	c.why = why
+	c.mu.Unlock()
+	if changed {
+		c.b.log.Warn("the broker can't be reached; trying on", "broker", c.b.settings.url.Host, "err", err)
+	}
+}
+
+func (c *client) lost(err error) {
+	c.b.numbers.losses.Add(1)
+	c.notReached(err)
+}
+
+// connected listens to everything again, and says that the home is there: devices
+// announce themselves then.
+func (c *client) connected(paho.Client) {
+	c.b.log.Info("connected to the broker", "broker", c.b.settings.url.Host)
+	c.queue(func() {
+		c.b.mu.Lock()
+		topics := c.b.routes.topics()
+		c.b.mu.Unlock()
+		c.ask(append(c.b.settings.discoveryFilters(), topics...))
+		c.mu.Lock()
+		c.why = ""
+		c.mu.Unlock()
+		if topic := c.b.settings.statusTopic; topic != "" {
+			ctx, cancel := context.WithTimeout(c.ctx, dialTimeout)
+			defer cancel()
+			if err := c.send(ctx, outgoing{topic: topic, payload: "online"}); err != nil {
+				c.b.log.Warn("telling devices that the home is there", "topic", topic, "err", err)
+			}
+		}
+		c.b.bornAgain()
+	})
+}
+
+// received hands a message to the bridge. Messages come one at a time, and wait here while the
+// bridge is busy.
+func (c *client) received(_ paho.Client, m paho.Message) {
+	in := &message{topic: m.Topic(), payload: m.Payload(), retained: m.Retained()}
+	if m.Qos() > 0 {
+		in.ack = m.Ack
+	}
+	select {
+	case c.b.inbox <- in:
+	case <-c.ctx.Done():
+	}
+}
+
+// run does what must not keep the bridge waiting.
+func (c *client) run() {
+	for {
+		select {
+		case fn := <-c.work:
+			fn()
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *client) queue(fn func()) {
+	select {
+	case c.work <- fn:
+	case <-c.ctx.Done():
+	}
+}
+
+func (c *client) subscribe(topics []string) {
+	if len(topics) > 0 {
+		c.queue(func() { c.ask(topics) })
+	}
+}
+
+// ask subscribes. When there is no connection, connected will.
+func (c *client) ask(topics []string) {
+	for len(topics) > 0 && c.paho.IsConnectionOpen() {
+		n := min(len(topics), subscribeRun)
+		filters := make(map[string]byte, n)
+		for _, topic := range topics[:n] {
+			filters[topic] = 1
+		}
+		topics = topics[n:]
+		token := c.paho.SubscribeMultiple(filters, nil)
+		if err := c.await(c.ctx, token); err != nil {
+			c.b.log.Warn("subscribing", "topics", n, "err", err)
+			return
+		}
+		for topic, code := range token.(*paho.SubscribeToken).Result() {
+			if code == 0x80 {
+				c.b.reports.warn("the broker refuses a subscription", topic, errors.New("this user may not read it"))
+			}
+		}
+	}
+}
+
+func (c *client) unsubscribe(topics []string) {
+	if len(topics) == 0 {
+		return
+	}
+	c.queue(func() {
+		if c.paho.IsConnectionOpen() {
+			if err := c.await(c.ctx, c.paho.Unsubscribe(topics...)); err != nil {
+				c.b.log.Warn("unsubscribing", "topics", len(topics), "err", err)
+			}
+		}
+	})
+}
+
+func (c *client) publish(ctx context.Context, out ...outgoing) error {
+	c.mu.Lock()
+	why := c.why
+	c.mu.Unlock()
+	if why != "" && !c.paho.IsConnectionOpen() {
+		return fmt.Errorf("%w (%s)", errUnreached, why)
+	}
+	return c.send(ctx, out...)
+}
+
+// send sends messages at once, and waits for all of them.
+func (c *client) send(ctx context.Context, out ...outgoing) error {
+	tokens := make([]paho.Token, len(out))
+	for i, o := range out {
+		tokens[i] = c.paho.Publish(o.topic, o.qos, o.retain, o.payload)
+	}
+	for _, t := range tokens {
+		if err := c.await(ctx, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await waits until something is done, ctx ends, or the connection was lost for too
+// long.
+func (c *client) await(ctx context.Context, t paho.Token) error {
+	limit := time.NewTimer(2 * dialTimeout)
+	defer limit.Stop()
+	select {
+	case <-t.Done():
+		return t.Error()
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ctx.Done():
+		return errUnreached
+	case <-limit.C:
+		return errors.New("the broker does not answer")
+	}
+}
+
+func (c *client) health() (bool, string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.why != "" {
+		return false, "the broker can't be reached: " + c.why
+	}
+	return true, ""
+}
+
+// close says goodbye: without it the broker would tell our last will.
+func (c *client) close() {
+	if topic := c.b.settings.statusTopic; topic != "" && c.paho.IsConnectionOpen() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_ = c.send(ctx, outgoing{topic: topic, payload: "offline"}) // the will says it, if this fails
+		cancel()
+	}
+	c.stop()
+	c.paho.Disconnect(100)
+}
+
+// tlsConfig makes what TLS needs of the files that the configuration names.
+func (s *settings) tlsConfig() (*tls.Config, error) {
+	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: s.TLS.Insecure}
+	if s.TLS.CA != "" {
+		text, err := os.ReadFile(s.TLS.CA)
+		if err != nil {
+			return nil, err
+		}
+		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("%s holds no certificate in PEM", s.TLS.CA)
+		}
+	}
+	if s.TLS.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(s.TLS.Cert, s.TLS.Key)
+		if err != nil {
+			return nil, err
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// clientID returns the name that the broker keeps the session under. It is made once.
+func clientID(dir string) (string, error) {
+	file := dir + "/client_id"
+	text, err := os.ReadFile(file)
+	if id := strings.TrimSpace(string(text)); err == nil && id != "" {
+		return id, nil
+	}
+	id := "carillon-" + randomText()
+	if err := os.WriteFile(file, []byte(id+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("keeping the client's id: %w", err)
+	}
+	return id, nil
+}

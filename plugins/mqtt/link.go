@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+)
+
+// A link is a way to a broker: a connection to one, or the one that the adapter is
+// itself. It hands what comes to the bridge's inbox, and waits while that is full.
+type link interface {
+	// subscribe listens to topics, and unsubscribe doesn't any more. They don't wait;
+	// what a connection listens to it listens to again when it is made anew.
+	subscribe(topics []string)
+	unsubscribe(topics []string)
+	// publish returns when the broker has the messages, which go out in their order.
+	publish(ctx context.Context, out ...outgoing) error
+	// health says whether the broker can be reached, and why not.
+	health() (ready bool, detail string)
+	close()
+}
+
+// errUnreached says that there is no connection to the broker.
+var errUnreached = errors.New("the broker can't be reached")
+
+// discoveryFilters are what announcements come by.
+func (s *settings) discoveryFilters() (filters []string) {
+	if s.prefix != "" {
+		filters = append(filters, s.prefix+"/+/+/config", s.prefix+"/+/+/+/config")
+	}
+	if s.tasmota() {
+		filters = append(filters, tasmotaPrefix+"+/config", tasmotaPrefix+"+/sensors")
+	}
+	return filters
+}
+
+// connect makes the link that the configuration asks for.
+func (b *bridge) connect(ctx context.Context) (link, error) {
+	if b.settings.Listen != "" {
+		return b.openBroker(ctx)
+	}
+	return b.dial(ctx)
+}
+
+// Health is the Healther's.
+func (b *bridge) Health() (ready bool, detail string) {
+	l := b.linked.Load()
+	if l == nil {
+		return false, "it is starting"
+	}
+	return (*l).health()
+}

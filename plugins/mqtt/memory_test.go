@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"carillon/runtime/runtimetest"
+)
+
+// A memory is a broker in this process, and the bridge's link to it.
+type memory struct {
+	b          *bridge
+	delivering atomic.Int32 // calls of subscribe that are not over
+
+	mu sync.Mutex
+	// Guarded by mu.
+	filters  map[string]bool
+	retained map[string]string
+	sent     []outgoing
+	refusal  error // of what is published
+}
+
+// start runs an adapter over a memory.
+func start(t testing.TB, config string) (*memory, *runtimetest.Home) {
+	t.Helper()
+	b := newBridge()
+	m := &memory{b: b, filters: map[string]bool{}, retained: map[string]string{}}
+	b.open = func(context.Context) (link, error) {
+		m.subscribe(b.settings.discoveryFilters())
+		b.bornAgain()
+		return m, nil
+	}
+	return m, runtimetest.StartAdapter(t, b, config, t.TempDir())
+}
+
+func (m *memory) subscribe(topics []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var kept []*message
+	for _, filter := range topics {
+		m.filters[filter] = true
+		for _, topic := range slices.Sorted(maps.Keys(m.retained)) {
+			if topicMatches(filter, topic) {
+				kept = append(kept, &message{topic: topic, payload: []byte(m.retained[topic]), retained: true})
+			}
+		}
+	}
+	m.delivering.Add(1)
+	go func() { // the caller is the bridge, which takes them
+		defer m.delivering.Add(-1)
+		for _, one := range kept {
+			m.b.inbox <- one
+		}
+	}()
+}
+
+func (m *memory) unsubscribe(topics []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, filter := range topics {
+		delete(m.filters, filter)
+	}
+}
+
+func (m *memory) publish(_ context.Context, out ...outgoing) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refusal == nil {
+		m.sent = append(m.sent, out...)
+	}
+	return m.refusal
+}
+
+func (m *memory) health() (bool, string) { return true, "" }
+
+func (m *memory) close() {}
+
+// say publishes as a device does.
+func (m *memory) say(topic, payload string, retain bool) {
+	m.mu.Lock()
+	if retain && payload == "" {
+		delete(m.retained, topic)
+	} else if retain {
+		m.retained[topic] = payload
+	}
+	wanted := false
+	for filter := range m.filters {
+		wanted = wanted || topicMatches(filter, topic)
+	}
+	m.mu.Unlock()
+	if wanted {
+		m.b.inbox <- &message{topic: topic, payload: []byte(payload)}
+	}
+}
+
+// quiet waits until all that was said has taken effect.
+func (m *memory) quiet(h *runtimetest.Home) {
+	for range 2 { // what was retained comes behind what asks for it
+		h.Until("announcements are in force", func() bool { _, due := m.b.due(); return !due && len(m.b.inbox) == 0 && m.delivering.Load() == 0 })
+		stored := make(chan struct{})
+		m.b.inbox <- &message{topic: "barrier", ack: func() { close(stored) }}
+		<-stored
+	}
+}
+
+// next returns what was published next.
+func (m *memory) next() (o outgoing, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.sent) == 0 {
+		return o, false
+	}
+	o = m.sent[0]
+	m.sent = m.sent[1:]
+	return o, true
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"unicode/utf8"
+
+	"carillon/plugins/mqtt/template"
+)
+
+// A message came from the broker.
+type message struct {
+	topic    string
+	payload  []byte
+	retained bool   // the broker had kept it; it is not news
+	ack      func() // says that it needs not to be sent again; nil: the broker doesn't wait
+
+	read  bool // text and json are valid
+	isUTF bool
+	text  string
+	json  template.Value
+	isDoc bool
+}
+
+// An outgoing message is for the broker.
+type outgoing struct {
+	topic   string
+	payload string
+	qos     byte
+	retain  bool
+}
+
+// decode reads the payload once for all that it concerns.
+func (m *message) decode() {
+	if m.read {
+		return
+	}
+	m.read = true
+	if m.isUTF = utf8.Valid(m.payload); m.isUTF {
+		m.text = string(m.payload)
+		m.json, m.isDoc = template.Decode(m.payload)
+	}
+}
+
+// render returns what a template makes of the message, or its text without one.
+func (m *message) render(t *template.Template, e *entity) (string, error) {
+	m.decode()
+	if t == nil {
+		return m.text, nil
+	}
+	vars := map[string]template.Value{"value": m.text}
+	if e != nil {
+		vars["entity_id"], vars["name"] = e.id, e.name
+	}
+	if m.isDoc {
+		vars["value_json"] = m.json
+	}
+	return t.Render(vars)
+}

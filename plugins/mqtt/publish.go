@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"carillon/plugins/adapter"
+)
+
+// A publication brings what happens in the home to the broker: states as they are, retained,
+// and every event of the types that are asked for.
+type publication struct {
+	// Static after construction.
+	b    *bridge
+	s    *publishSettings
+	file string // keeps where to go on with events
+
+	mu   sync.Mutex
+	born chan struct{} // closed and replaced when the broker was reached; guarded by mu
+
+	// Owned by states.
+	shown map[string]bool // entities whose state the broker keeps
+
+	// Owned by happenings.
+	after string // the last event that the broker has
+	kept  string // of it, what the file holds
+	saved time.Time
+}
+
+// eventsFile is in the adapter's own folder.
+const eventsFile = "events_after"
+
+// publish begins to publish what the configuration asks for. The channel is closed at
+// the end.
+func (b *bridge) publish(ctx context.Context) <-chan struct{} {
+	done := make(chan struct{})
+	s := b.settings.Publish
+	if s == nil {
+		close(done)
+		return done
+	}
+	p := b.publication
+	var all sync.WaitGroup
+	if s.States == nil || *s.States {
+		all.Go(func() { p.keep(ctx, "states", p.states) })
+	}
+	if len(s.Events) > 0 {
+		text, _ := os.ReadFile(p.file) // without it, from now on
+		p.after = strings.TrimSpace(string(text))
+		p.kept = p.after
+		all.Go(func() { p.keep(ctx, "events", p.happenings) })
+	}
+	go func() {
+		all.Wait()
+		p.save()
+		close(done)
+	}()
+	return done
+}
+
+func newPublication(b *bridge) *publication {
+	return &publication{
+		b: b, s: b.settings.Publish, file: filepath.Join(b.stateDir, eventsFile), born: make(chan struct{}), shown: map[string]bool{},
+	}
+}
+
+// bornAgain says that the broker was reached: it may have forgotten what it kept.
+func (b *bridge) bornAgain() {
+	if p := b.publication; p != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		close(p.born)
+		p.born = make(chan struct{})
+	}
+}
+
+// keep runs one part of the publication for each time that the broker is reached.
+func (p *publication) keep(ctx context.Context, what string, run func(context.Context) error) {
+	for ctx.Err() == nil {
+		p.mu.Lock()
+		born := p.born
+		p.mu.Unlock()
+		if ready, _ := p.b.link.health(); ready {
+			during, cancel := context.WithCancel(ctx)
+			stop := context.AfterFunc(ctx, cancel)
+			go func() {
+				select {
+				case <-born:
+					cancel()
+				case <-during.Done():
+				}
+			}()
+			err := run(during)
+			cancel()
+			stop()
+			switch {
+			case ctx.Err() != nil || errors.Is(err, adapter.ErrHostGone) || errors.Is(err, adapter.ErrNoEvents):
+				return
+			case !errors.Is(err, context.Canceled):
+				p.b.log.Warn("publishing to the broker; going on when it is reached", "what", what, "err", err)
+			}
+		}
+		select {
+		case <-born:
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// states publishes the present states and then each change.
+func (p *publication) states(ctx context.Context) error {
+	present := map[string]bool{}
+	snapshot := true
+	selection := adapter.Selection{Types: []string{"state_changed"}, Domains: p.s.Domains, Entities: p.s.Entities}
+	return p.b.host.Follow(ctx, adapter.Follow{Selection: selection, Snapshot: true, Own: p.s.Own}, func(list []adapter.Happening) error {
+		var out []outgoing
+		for _, h := range list {
+			if h.Gap != nil {
+				return fmt.Errorf("changes are missing (%s): the present states are published again", h.Gap.Reason)
+			}
+			out = append(out, p.state(h)...)
+			if snapshot {
+				present[h.EntityID] = true
+			}
+			if snapshot && (!h.Present || h.ID != "") {
+				snapshot = false
+				out = append(out, p.gone(present)...)
+			}
+		}
+		return p.send(ctx, out)
+	})
+}
+
+// state makes the messages of one state; an entity that is gone takes its messages with it.
+func (p *publication) state(h adapter.Happening) []outgoing {
+	var e struct {
+		Data struct {
+			New *struct {
+				State      string          `json:"state"`
+				Attributes json.RawMessage `json:"attributes"`
+			} `json:"new_state"`
+		} `json:"data"`
+	}
+	domain, object, ok := strings.Cut(h.EntityID, ".")
+	if err := json.Unmarshal(h.JSON, &e); err != nil || !ok {
+		return nil // the end of a snapshot without states
+	}
+	topic := p.s.Prefix + "/" + domain + "/" + object
+	state := outgoing{topic: topic + "/state", qos: 1, retain: true}
+	attributes := outgoing{topic: topic + "/attributes", qos: 1, retain: true}
+	if e.Data.New != nil {
+		state.payload, attributes.payload = e.Data.New.State, string(e.Data.New.Attributes)
+		p.shown[h.EntityID] = true
+	} else {
+		delete(p.shown, h.EntityID)
+	}
+	if !p.s.Attributes {
+		return []outgoing{state}
+	}
+	return []outgoing{state, attributes}
+}
+
+// gone makes the messages of entities that went while the broker was not reached.
+func (p *publication) gone(present map[string]bool) (out []outgoing) {
+	for id := range p.shown {
+		if !present[id] {
+			out = append(out, p.state(adapter.Happening{EntityID: id, JSON: json.RawMessage(`{}`)})...)
+		}
+	}
+	return out
+}
+
+// happenings publishes events, each of them once the broker was reached.
+func (p *publication) happenings(ctx context.Context) error {
+	selection := adapter.Selection{Types: p.s.Events, Domains: p.s.Domains, Entities: p.s.Entities}
+	return p.b.host.Follow(ctx, adapter.Follow{Selection: selection, After: p.after, Own: p.s.Own}, func(list []adapter.Happening) error {
+		var out []outgoing
+		last := ""
+		for _, h := range list {
+			o := outgoing{topic: p.s.Prefix + "/event/" + topicLevel(h.Type), payload: string(h.JSON), qos: 1}
+			if h.Gap != nil {
+				text, err := json.Marshal(map[string]any{"from": h.Gap.From, "to": h.Gap.To, "reason": h.Gap.Reason})
+				if err != nil {
+					return err
+				}
+				p.b.log.Warn("events can't be published any more", "from", h.Gap.From, "to", h.Gap.To, "reason", h.Gap.Reason)
+				o.topic, o.payload = p.s.Prefix+"/gap", string(text)
+			}
+			out = append(out, o)
+			if h.ID != "" {
+				last = h.ID
+			}
+		}
+		if err := p.send(ctx, out); err != nil {
+			return err
+		}
+		if last != "" {
+			p.after = last
+		}
+		if time.Since(p.saved) > time.Second {
+			p.save()
+		}
+		return nil
+	})
+}
+
+// topicLevel makes one level of a topic of an event's type.
+func topicLevel(typ string) string { return strings.NewReplacer("/", "_", "+", "_", "#", "_").Replace(typ) }
+
+// send publishes messages, and returns when the broker has them.
+func (p *publication) send(ctx context.Context, out []outgoing) error {
+	if len(out) == 0 {
+		return nil
+	}
+	if err := p.b.link.publish(ctx, out...); err != nil {
+		return err
+	}
+	p.b.numbers.published.Add(int64(len(out)))
+	return nil
+}
+
+// save keeps where to go on after a restart.
+func (p *publication) save() {
+	p.saved = time.Now()
+	if p.after == p.kept {
+		return
+	}
+	err := os.WriteFile(p.file+".new", []byte(p.after+"\n"), 0o600)
+	if err == nil {
+		err = os.Rename(p.file+".new", p.file)
+	}
+	if err != nil {
+		p.b.log.Warn("keeping which events the broker has", "err", err)
+		return
+	}
+	p.kept = p.after
+}

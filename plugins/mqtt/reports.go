@@ -1,0 +1,57 @@
+package main
+
+import (
+	"log/slog"
+	"sync"
+	"sync/atomic"
+)
+
+// reports tell of what is wrong with what devices send: each thing once, since
+// devices repeat themselves.
+type reports struct {
+	log *slog.Logger
+
+	mu   sync.Mutex
+	told map[string]bool // guarded by mu
+}
+
+// maxReports is how many things are remembered; then all are told again.
+const maxReports = 2000
+
+// warn logs that something about a topic is wrong.
+func (r *reports) warn(what, topic string, err error, more ...any) {
+	text := cut(err.Error(), 500)
+	key := what + "\x00" + topic + "\x00" + text
+	r.mu.Lock()
+	again := r.told[key]
+	if !again {
+		if len(r.told) >= maxReports || r.told == nil {
+			r.told = map[string]bool{}
+		}
+		r.told[key] = true
+	}
+	r.mu.Unlock()
+	if !again {
+		r.log.Warn(what, append([]any{"topic", cut(topic, 300), "err", text}, more...)...)
+	}
+}
+
+// numbers are what the adapter counts.
+type numbers struct {
+	messages, announcements, rejected, refused, published, losses, oversized, dropped atomic.Int64
+}
+
+// tell makes metrics of the numbers.
+func (n *numbers) tell(b *bridge) {
+	b.mu.Lock()
+	entities, devices := len(b.entities), len(b.devices)
+	b.mu.Unlock()
+	for name, v := range map[string]int64{
+		"messages_total": n.messages.Load(), "announcements_total": n.announcements.Load(), "announcements_rejected_total": n.rejected.Load(),
+		"messages_refused_total": n.refused.Load(), "published_total": n.published.Load(), "connection_losses_total": n.losses.Load(),
+		"messages_oversized_total": n.oversized.Load(), "broker_dropped_total": n.dropped.Load(),
+		 "entities": int64(entities), "devices": int64(devices), "inbox": int64(len(b.inbox)),
+	} {
+		b.host.Metric(name, float64(v))
+	}
+}
