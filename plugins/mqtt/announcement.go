@@ -23,6 +23,7 @@ type part struct {
 	component string // "light"
 	object    string // what its id is made of, if nothing better is known
 	options   map[string]any
+	make      func(*builder) // in place of what the component has; nil: that
 }
 
 // discoveryTopic is <prefix>/<component>/[<node>/]<object>/config.
@@ -89,6 +90,9 @@ func readDevice(topic, object string, m map[string]any) ([]*part, error) {
 		if len(own) == 1 {
 			continue // it is taken away
 		}
+		if own["unique_id"] == nil && platform != "device_automation" && platform != "tag" {
+			return nil, fmt.Errorf("component %.60q must have a unique_id", name)
+		}
 		options := maps.Clone(m)
 		maps.Copy(options, own)
 		insertBase(options)
@@ -99,7 +103,7 @@ func readDevice(topic, object string, m map[string]any) ([]*part, error) {
 
 // A deviceInfo is what announcements say of a device.
 type deviceInfo struct {
-	id                                                  string // empty: there is none
+	id                                          string // empty: there is none
 	name, manufacturer, model, serial, software string
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"carillon/plugins/adapter"
 )
@@ -50,14 +51,9 @@ type bridge struct {
 	ids       ids
 	tasmotas  map[string]*tasmota // by MAC address
 	dirty     []*entity
-	events    []event
-	waiting   waiting // announcements that are not in force yet
-}
-
-// An event is to be fired.
-type event struct {
-	typ  string
-	data map[string]any
+	effects   []effect // that the host was not told yet
+	waiting   waiting  // announcements that are not in force yet
+	early     early
 }
 
 func newBridge() *bridge {
@@ -71,6 +67,7 @@ func newBridge() *bridge {
 // Run is the Adapter's.
 func (b *bridge) Run(ctx context.Context, h *adapter.Host) error {
 	b.ctx, b.host, b.log = ctx, h, h.Log()
+	b.early.begin()
 	b.reports.log = b.log
 	if err := b.ids.load(b.stateDir); err != nil {
 		return err
@@ -118,6 +115,7 @@ func (b *bridge) loop(ctx context.Context) error {
 			}
 		case <-second.C:
 			b.numbers.tell(b)
+			b.dropEarly()
 			continue
 		case <-ctx.Done():
 			for len(b.inbox) > 0 {
@@ -149,7 +147,7 @@ func (b *bridge) take(m *message) error {
 		return err
 	}
 	for _, m := range run {
-		if m.ack != nil {
+		if m.ack != nil && !m.kept {
 			b.acks.put(m.ack)
 		}
 	}
@@ -161,15 +159,27 @@ func (b *bridge) look(m *message) {
 	if b.discovers(m) {
 		return
 	}
-	for _, in := range b.routes.of(m.topic) {
+	inputs := b.routes.of(m.topic)
+	if len(inputs) == 0 && m.ack != nil {
+		b.early.keep(m)
+	}
+	for _, in := range inputs {
 		e := in.e
+		if e.dirty && e.by != m {
+			b.collect() // what it was before is an event of its own
+		}
+		e.by = m
 		if m.decode(); !m.isUTF {
 			b.refused(e, m, fmt.Errorf("the message is no UTF-8"))
 			continue
 		}
+		before := e.state
 		value, err := m.render(in.template, e)
 		if err == nil {
 			err = in.apply(m, value)
+		}
+		if n := utf8.RuneCountInString(e.state); n > adapter.MaxState {
+			e.state, err = before, fmt.Errorf("the state has %d characters, more than %d", n, adapter.MaxState)
 		}
 		if err != nil {
 			b.refused(e, m, err)
@@ -207,69 +217,75 @@ func (b *bridge) touch(e *entity) {
 }
 
 // fire says that something happened.
-func (b *bridge) fire(typ string, data map[string]any) { b.events = append(b.events, event{typ, data}) }
+func (b *bridge) fire(typ string, data map[string]any) {
+	b.effects = append(b.effects, effect{typ: typ, data: data})
+}
 
-// emit publishes all news, in their order. Callers hold mu.
-func (b *bridge) emit() error {
-	var states []adapter.State
-	var story context.Context
-	flush := func() error {
-		if len(states) == 0 {
-			return nil
+// An effect is what the host is to be told: a state, that an entity can be reached or not,
+// or an event.
+type effect struct {
+	story context.Context // of the command that it came of; nil: of none
+	state *adapter.State
+
+	entityID string // that can be reached or not
+	reached  bool
+
+	typ  string // of the event
+	data map[string]any
+}
+
+// collect makes effects of what entities are now. Callers hold mu.
+func (b *bridge) collect() {
+	now := time.Now()
+	for i, e := range b.dirty {
+		b.dirty[i] = nil
+		e.dirty = false
+		yes, was, news := e.available(), e.reached, e.news
+		e.reached = yes
+		switch {
+		case yes && e.known && (news || !was):
+			e.news = false
+			b.effects = append(b.effects, effect{story: e.storyAt(now), state: &adapter.State{
+				EntityID: e.id, State: e.state, Attributes: e.attributes(), Force: e.forced && news,
+			}})
+		case yes != was:
+			b.effects = append(b.effects, effect{entityID: e.id, reached: yes})
 		}
-		ctx := story
+	}
+	b.dirty = b.dirty[:0]
+}
+
+// emit tells the host all effects, in their order. Callers hold mu.
+func (b *bridge) emit() error {
+	b.collect()
+	effects := b.effects
+	b.effects = nil
+	for len(effects) > 0 {
+		var states []adapter.State
+		first := effects[0]
+		for len(effects) > 0 && effects[0].state != nil && effects[0].story == first.story {
+			states = append(states, *effects[0].state)
+			effects = effects[1:]
+		}
+		var err error
+		ctx := first.story
 		if ctx == nil {
 			ctx = b.ctx
 		}
-		err := b.host.Set(ctx, states...)
-		states = nil
-		return err
-	}
-	now := time.Now()
-	for _, e := range b.dirty {
-		e.dirty = false
-		yes, news := e.available(), e.news
-		if yes == e.reached && !(yes && news) {
-			continue
-		}
-		own := e.storyAt(now)
-		if own != story {
-			if err := flush(); err != nil {
-				return err
-			}
-			story = own
-		}
-		was := e.reached
-		e.reached = yes
 		switch {
-		case yes && e.known:
-			e.news = false
-			states = append(states, adapter.State{EntityID: e.id, State: cut(e.state, maxState), Attributes: e.attributes(), Force: e.forced && news})
-		case yes != was:
-			if err := flush(); err != nil {
-				return err
-			}
-			if err := b.host.Available(b.ctx, e.id, yes); err != nil {
-				return err
-			}
+		case len(states) > 0:
+			err = b.host.Set(ctx, states...)
+		case first.entityID != "":
+			err, effects = b.host.Available(b.ctx, first.entityID, first.reached), effects[1:]
+		default:
+			err, effects = b.host.Fire(b.ctx, first.typ, first.data), effects[1:]
+		}
+		if err != nil {
+			return fmt.Errorf("publishing: %w", err)
 		}
 	}
-	clear(b.dirty)
-	b.dirty = b.dirty[:0]
-	if err := flush(); err != nil {
-		return err
-	}
-	for _, ev := range b.events {
-		if err := b.host.Fire(b.ctx, ev.typ, ev.data); err != nil {
-			return err
-		}
-	}
-	b.events = nil
 	return nil
 }
-
-// maxState is the longest state in bytes: one that is longer is cut.
-const maxState = adapter.MaxState
 
 // after calls fn later and publishes what it changed, unless a later call for the same
 // purpose replaces it. Callers hold mu.

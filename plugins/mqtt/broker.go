@@ -67,7 +67,7 @@ func (b *bridge) openBroker(ctx context.Context) (link, error) {
 	b.log.Info("the broker is open", "address", b.settings.Listen)
 	go k.run()
 	k.subscribe(b.settings.discoveryFilters())
-	k.queue(b.bornAgain)
+	k.later(b.bornAgain)
 	return k, nil
 }
 
@@ -118,7 +118,7 @@ func (k *broker) run() {
 	}
 }
 
-func (k *broker) queue(fn func()) {
+func (k *broker) later(fn func()) {
 	select {
 	case k.work <- fn:
 	case <-k.ctx.Done():
@@ -128,7 +128,7 @@ func (k *broker) queue(fn func()) {
 // subscribe doesn't use the server's own: that does not tell what was retained from
 // what is news.
 func (k *broker) subscribe(topics []string) {
-	k.queue(func() {
+	k.later(func() {
 		for _, topic := range topics {
 			k.server.Topics.InlineSubscribe(mochi.InlineSubscription{
 				Subscription: packets.Subscription{Identifier: inlineID, Filter: topic}, Handler: k.received,
@@ -141,7 +141,7 @@ func (k *broker) subscribe(topics []string) {
 }
 
 func (k *broker) unsubscribe(topics []string) {
-	k.queue(func() {
+	k.later(func() {
 		for _, topic := range topics {
 			k.server.Topics.InlineUnsubscribe(inlineID, topic)
 		}

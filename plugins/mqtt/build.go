@@ -54,7 +54,9 @@ var components = map[string]func(*builder){
 // build makes the entity of a part. Reports are what of it is left out.
 func (b *bridge) build(p *part) (e *entity, reports []string, err error) {
 	make, known := components[p.component]
-	if !known {
+	if p.make != nil {
+		make = p.make
+	} else if !known {
 		return nil, nil, fmt.Errorf("component %.60q %w", p.component, errUnsupported)
 	}
 	m := &builder{fields: newFields(p.options), b: b}
@@ -101,11 +103,20 @@ func (m *builder) entityName() string {
 		return cut(m.str("name", ""), 200)
 	}
 	if class := m.str("device_class", ""); class != "" {
+		if name, own := classNames[class]; own {
+			return name
+		}
 		text := strings.ReplaceAll(class, "_", " ")
 		return strings.ToUpper(text[:1]) + text[1:]
 	}
 	words := strings.ReplaceAll(m.e.part.component, "_", " ")
 	return "MQTT " + words
+}
+
+// classNames are the names of device classes that are not their words.
+var classNames = map[string]string{
+	"aqi": "Air quality index", "ph": "pH", "pm1": "PM1", "pm10": "PM10", "pm25": "PM2.5", "pm4": "PM4", "co2": "Carbon dioxide",
+	"uv_index": "UV index", "tv": "TV",
 }
 
 // wish returns the id that the announcement asks for.
@@ -209,7 +220,7 @@ func plain(v template.Value) string {
 	case int64:
 		return fmt.Sprint(v)
 	case float64:
-		return formatNumber(v)
+		return pythonNumber(".", v)
 	case bool:
 		return map[bool]string{false: "False", true: "True"}[v]
 	}

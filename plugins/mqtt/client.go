@@ -97,7 +97,6 @@ func (c *client) open(u *url.URL, _ paho.ClientOptions) (conn net.Conn, err erro
 		}
 	}
 	if err != nil {
-		c.notReached(err)
 		return nil, err
 	}
 	return newLimited(conn, func(topic string) {
@@ -108,13 +107,13 @@ func (c *client) open(u *url.URL, _ paho.ClientOptions) (conn net.Conn, err erro
 
 // notice keeps why the broker refuses the connection.
 func (c *client) notice(_ paho.Client, n paho.ConnectionNotification) {
-	if failed, ok := n.(paho.ConnectionNotificationBrokerFailed); ok {
+	if failed, ok := n.(paho.ConnectionNotificationFailed); ok && c.ctx.Err() == nil {
 		c.notReached(failed.Reason)
 	}
 }
 
 func (c *client) notReached(err error) {
-	why := fmt.Sprintf("%s: %v", c.b.settings.url.Host, err)
+	why := c.b.settings.url.Host + ": " + strings.TrimPrefix(err.Error(), "network Error : ")
 	c.mu.Lock()
 	changed := c.why != why
 	c.why = why
@@ -133,11 +132,12 @@ func (c *client) lost(err error) {
 // announce themselves then.
 func (c *client) connected(paho.Client) {
 	c.b.log.Info("connected to the broker", "broker", c.b.settings.url.Host)
-	c.queue(func() {
+	c.later(func() {
 		c.b.mu.Lock()
 		topics := c.b.routes.topics()
 		c.b.mu.Unlock()
-		c.ask(append(c.b.settings.discoveryFilters(), topics...))
+		c.ask(c.b.settings.discoveryFilters(), 0)
+		c.ask(topics, 1)
 		c.mu.Lock()
 		c.why = ""
 		c.mu.Unlock()
@@ -177,7 +177,7 @@ func (c *client) run() {
 	}
 }
 
-func (c *client) queue(fn func()) {
+func (c *client) later(fn func()) {
 	select {
 	case c.work <- fn:
 	case <-c.ctx.Done():
@@ -186,17 +186,19 @@ func (c *client) queue(fn func()) {
 
 func (c *client) subscribe(topics []string) {
 	if len(topics) > 0 {
-		c.queue(func() { c.ask(topics) })
+		c.later(func() { c.ask(topics, 1) })
 	}
 }
 
-// ask subscribes. When there is no connection, connected will.
-func (c *client) ask(topics []string) {
+// ask subscribes. When there is no connection, connected will. Announcements come with
+// quality 0: brokers send few messages of quality 1 at once, and those of devices that are
+// not known yet are not acknowledged until they are.
+func (c *client) ask(topics []string, qos byte) {
 	for len(topics) > 0 && c.paho.IsConnectionOpen() {
 		n := min(len(topics), subscribeRun)
 		filters := make(map[string]byte, n)
 		for _, topic := range topics[:n] {
-			filters[topic] = 1
+			filters[topic] = qos
 		}
 		topics = topics[n:]
 		token := c.paho.SubscribeMultiple(filters, nil)
@@ -216,7 +218,7 @@ func (c *client) unsubscribe(topics []string) {
 	if len(topics) == 0 {
 		return
 	}
-	c.queue(func() {
+	c.later(func() {
 		if c.paho.IsConnectionOpen() {
 			if err := c.await(c.ctx, c.paho.Unsubscribe(topics...)); err != nil {
 				c.b.log.Warn("unsubscribing", "topics", len(topics), "err", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"carillon/plugins/adapter"
@@ -21,20 +22,19 @@ func (b *bridge) obey(ctx context.Context, c adapter.Command) (any, error) {
 		return nil, err
 	}
 	answer := b.expect(ctx, e)
+	defer b.expectNoMore(e, answer)
 	if err := b.link.publish(ctx, out...); err != nil {
 		return nil, fmt.Errorf("publishing: %w", err)
 	}
 	b.numbers.published.Add(int64(len(out)))
-	if e.assumed {
+	if assume != nil {
 		return nil, b.assume(e, assume)
 	}
 	patience := time.NewTimer(b.settings.confirm)
 	defer patience.Stop()
 	select {
 	case <-answer:
-		// What it told is published by whoever holds the lock.
-		b.mu.Lock()
-		defer b.mu.Unlock()
+		// What it told is published by whoever holds the lock, which expectNoMore takes.
 	case <-patience.C:
 	case <-ctx.Done():
 	}
@@ -65,15 +65,20 @@ func (b *bridge) prepare(c adapter.Command) (out []outgoing, assume func(), e *e
 
 // expect says that what the device tells next comes of a command. The channel is
 // closed when it has told something.
-func (b *bridge) expect(ctx context.Context, e *entity) <-chan struct{} {
+func (b *bridge) expect(ctx context.Context, e *entity) chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e.story, e.told = context.WithoutCancel(ctx), time.Now()
 	answer := make(chan struct{})
-	if !e.assumed {
-		e.answers = append(e.answers, answer)
-	}
+	e.answers = append(e.answers, answer)
 	return answer
+}
+
+// expectNoMore takes back what expect did, as far as it is still waited for.
+func (b *bridge) expectNoMore(e *entity, answer chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.answers = slices.DeleteFunc(e.answers, func(c chan struct{}) bool { return c == answer })
 }
 
 // storyAt returns the context of the command that caused what the device tells now; nil
@@ -87,9 +92,6 @@ func (e *entity) storyAt(now time.Time) context.Context {
 
 // assume shows what a command must have done: nothing tells what it did.
 func (b *bridge) assume(e *entity, change func()) error {
-	if change == nil {
-		return nil
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.entities[e.id] != e {

@@ -77,8 +77,8 @@ func (c *barrier) payload(key, otherwise string) string {
 
 func (c *barrier) readStates() {
 	c.states = map[string]string{}
-	for key, state := range map[string]string{"state_open": "open", "state_closed": "closed", "state_opening": "opening", "state_closing": "closing"} {
-		c.states[c.str(key, state)] = state
+	for _, state := range []string{"open", "closed", "opening", "closing"} { // of those with the same word, the last
+		c.states[c.str("state_"+state, state)] = state
 	}
 }
 
@@ -159,14 +159,14 @@ func (c *barrier) command(w *writer, kind, service, state string, at float64) {
 	e := c.e
 	e.commands[service] = func(*call) ([]outgoing, func(), error) {
 		out, err := w.messages(payload, nil)
-		return out, func() {
+		return out, e.guess(func() {
 			if state != "" {
 				e.set(state)
 				if c.moves {
 					e.attr("current_position", at)
 				}
 			}
-		}, err
+		}), err
 	}
 }
 
@@ -180,10 +180,10 @@ func (c *barrier) send(w *writer, percent float64) ([]outgoing, func(), error) {
 		value = numeric(percent)
 	}
 	out, err := w.messages(value, more)
-	return out, func() {
+	return out, c.e.guess(func() {
 		c.e.attr("current_position", percent)
 		c.e.set(map[bool]string{false: "open", true: "closed"}[percent == 0])
-	}, err
+	}), err
 }
 
 func (c *barrier) positions(w *writer, service string) {
@@ -220,14 +220,13 @@ func (c *barrier) tilt() {
 	m, e := c.builder, c.e
 	low, high := m.num("tilt_min", 0), m.num("tilt_max", 100)
 	closedAt, openAt := m.num("tilt_closed_value", 0), m.num("tilt_opened_value", 100)
-	m.flag("tilt_optimistic", false)
 	stop := c.payload("payload_stop_tilt", "STOP")
 	if low == high {
 		m.fail("tilt_max", "must differ from tilt_min")
 		return
 	}
 	s := span{low, high}
-	m.read("tilt_status_topic", "tilt_status_template", func(_ *message, value string) error {
+	told := m.read("tilt_status_topic", "tilt_status_template", func(_ *message, value string) error {
 		x, ok := parseNumber(value)
 		if !ok {
 			return fmt.Errorf("%.60q is no tilt", value)
@@ -241,6 +240,7 @@ func (c *barrier) tilt() {
 		}
 		return nil
 	})
+	assumed := m.flag("tilt_optimistic", !told)
 	w := m.write("tilt_command_topic", "tilt_command_template")
 	if w == nil {
 		return
@@ -249,7 +249,7 @@ func (c *barrier) tilt() {
 		out, err := w.messages(numeric(value), map[string]template.Value{
 			"tilt_position": numeric(percent), "tilt_min": numeric(low), "tilt_max": numeric(high),
 		})
-		return out, func() { e.attr("current_tilt_position", percent) }, err
+		return out, guessIf(assumed, func() { e.attr("current_tilt_position", percent); e.keep() }), err
 	}
 	e.commands["open_cover_tilt"] = func(*call) ([]outgoing, func(), error) { return send(s.percent(openAt), openAt) }
 	e.commands["close_cover_tilt"] = func(*call) ([]outgoing, func(), error) { return send(s.percent(closedAt), closedAt) }

@@ -321,10 +321,14 @@ func (b *bridge) settle() error {
 			}
 		}
 	}
+	replayed := b.replayEarly()
 	if err := b.emit(); err != nil {
 		return err
 	}
 	b.acks.put(nil)
+	for _, m := range replayed {
+		b.acks.put(m.ack)
+	}
 	b.subscribe(w)
 	return nil
 }

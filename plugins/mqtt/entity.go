@@ -40,6 +40,7 @@ type entity struct {
 	attrs   map[string]any // that go with the state
 	json    map[string]any // of its attributes' topic
 	dirty   bool           // there is news to publish
+	by      *message       // that brought it
 	news    bool           // and it is of the state
 	reached bool           // the entity is available, as far as the host was told
 	stale   bool           // patience ran out
@@ -60,13 +61,23 @@ type input struct {
 }
 
 // A command makes messages of a service call, and returns what to assume once they are
-// sent; nil for nothing.
+// sent; nil if the device tells what it does.
 type command func(c *call) (out []outgoing, assume func(), err error)
 
 // A call is a service that was called.
 type call struct {
 	service string
 	data    map[string]any
+}
+
+// guess returns fn, if what a command does must be assumed since nothing tells it.
+func (e *entity) guess(fn func()) func() { return guessIf(e.assumed, fn) }
+
+func guessIf(untold bool, fn func()) func() {
+	if untold {
+		return fn
+	}
+	return nil
 }
 
 // set changes the state.

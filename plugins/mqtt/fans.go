@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"math"
+	"regexp"
+	"strings"
 
 	"carillon/plugins/mqtt/template"
 )
@@ -14,6 +16,7 @@ type fan struct {
 	percent   *writer
 	preset    *writer
 	presets   []string
+	speedTold bool
 }
 
 func buildFan(m *builder) {
@@ -39,7 +42,7 @@ func (f *fan) speeds() {
 	e := f.e
 	reset := f.str("payload_reset_percentage", none)
 	f.percent = f.write("percentage_command_topic", "percentage_command_template")
-	f.read("percentage_state_topic", "percentage_value_template", func(_ *message, value string) error {
+	f.speedTold = f.read("percentage_state_topic", "percentage_value_template", func(_ *message, value string) error {
 		if value == "" {
 			return nil
 		}
@@ -68,9 +71,6 @@ func (f *fan) speeds() {
 		if err != nil {
 			return nil, nil, err
 		}
-		if p == 0 {
-			return e.commands["turn_off"](c)
-		}
 		return f.setPercent(p)
 	}
 	change := func(by float64) command {
@@ -83,11 +83,7 @@ func (f *fan) speeds() {
 				by = math.Copysign(own, by)
 			}
 			now, _ := e.attrs["percentage"].(float64)
-			p := min(max(now+by, 0), 100)
-			if p == 0 {
-				return e.commands["turn_off"](c)
-			}
-			return f.setPercent(p)
+			return f.setPercent(min(max(now+by, 0), 100))
 		}
 	}
 	e.commands["increase_speed"], e.commands["decrease_speed"] = change(step), change(-step)
@@ -97,7 +93,7 @@ func (f *fan) speeds() {
 func (f *fan) setPercent(p float64) ([]outgoing, func(), error) {
 	speed := math.Ceil((f.high-f.low+1)*p/100 + f.low - 1)
 	out, err := f.percent.messages(numeric(speed), nil)
-	return out, func() { f.e.attr("percentage", p); f.e.keep() }, err
+	return out, guessIf(!f.speedTold || f.e.assumed, func() { f.e.attr("percentage", p); f.e.keep() }), err
 }
 
 func (f *fan) modes() {
@@ -105,16 +101,17 @@ func (f *fan) modes() {
 	f.presets = f.strs("preset_modes")
 	f.str("payload_reset_preset_mode", none)
 	f.preset = f.write("preset_mode_command_topic", "preset_mode_command_template")
-	if f.choiceOf("preset_mode_state_topic", "preset_mode_value_template", "preset_mode", f.presets) || f.preset != nil {
+	told := f.choiceOf("preset_mode_state_topic", "preset_mode_value_template", "preset_mode", f.presets)
+	if told || f.preset != nil {
 		e.own["preset_modes"] = f.presets
 	}
-	f.setChoice(f.preset, "set_preset_mode", "preset_mode", "preset_mode", f.presets)
+	f.setChoice(f.preset, "set_preset_mode", "preset_mode", "preset_mode", f.presets, told)
 }
 
 func (f *fan) oscillation() {
 	e := f.e
 	on, off := f.str("payload_oscillation_on", "oscillate_on"), f.str("payload_oscillation_off", "oscillate_off")
-	f.read("oscillation_state_topic", "oscillation_value_template", func(_ *message, value string) error {
+	told := f.read("oscillation_state_topic", "oscillation_value_template", func(_ *message, value string) error {
 		switch value {
 		case on, off:
 			e.attr("oscillating", value == on)
@@ -134,14 +131,14 @@ func (f *fan) oscillation() {
 			return nil, nil, err
 		}
 		out, err := w.messages(map[bool]string{false: off, true: on}[yes], nil)
-		return out, func() { e.attr("oscillating", yes); e.keep() }, err
+		return out, guessIf(!told || e.assumed, func() { e.attr("oscillating", yes); e.keep() }), err
 	}
 }
 
 func (f *fan) direction() {
 	ways := []string{"forward", "reverse"}
-	f.choiceOf("direction_state_topic", "direction_value_template", "direction", ways)
-	f.setChoice(f.write("direction_command_topic", "direction_command_template"), "set_direction", "direction", "direction", ways)
+	told := f.choiceOf("direction_state_topic", "direction_value_template", "direction", ways)
+	f.setChoice(f.write("direction_command_topic", "direction_command_template"), "set_direction", "direction", "direction", ways, told)
 }
 
 // switches adds what turns it on, with speed and preset, and off.
@@ -151,7 +148,7 @@ func (f *fan) switches(w *writer, on, off string) {
 		if err != nil {
 			return nil, nil, err
 		}
-		assumes := []func(){func() { f.e.set("on") }}
+		assumes := []func(){f.e.guess(func() { f.e.set("on") })}
 		add := func(o []outgoing, assume func(), err error) error {
 			out, assumes = append(out, o...), append(assumes, assume)
 			return err
@@ -179,15 +176,17 @@ func buildLock(m *builder) {
 	e := m.e
 	m.need("command_topic")
 	states := map[string]string{}
-	for key, s := range map[string][2]string{
-		"state_locked": {"LOCKED", "locked"}, "state_unlocked": {"UNLOCKED", "unlocked"}, "state_locking": {"LOCKING", "locking"},
-		"state_unlocking": {"UNLOCKING", "unlocking"}, "state_jammed": {"JAMMED", "jammed"}, "state_open": {"OPEN", "open"}, "state_opening": {"OPENING", "opening"},
-	} {
-		states[m.str(key, s[0])] = s[1]
+	for _, state := range []string{"jammed", "opening", "open", "unlocking", "locking", "unlocked", "locked"} {
+		states[m.str("state_"+state, strings.ToUpper(state))] = state
 	}
 	reset := m.str("payload_reset", none)
-	if m.has("code_format") {
-		e.own["code_format"] = m.str("code_format", "")
+	var format *regexp.Regexp
+	if f := m.str("code_format", ""); f != "" {
+		var err error
+		if format, err = regexp.Compile("^(?:" + f + ")"); err != nil {
+			m.fail("code_format", "is no pattern that is supported: %v", err)
+		}
+		e.own["code_format"] = f
 	}
 	told := m.read("state_topic", "value_template", func(_ *message, value string) error {
 		state, known := states[value]
@@ -213,11 +212,15 @@ func buildLock(m *builder) {
 		}
 		e.commands[service] = func(c *call) ([]outgoing, func(), error) {
 			more := map[string]template.Value{"code": nil}
-			if code, err := c.str("code"); err == nil {
+			code, err := c.str("code")
+			if err == nil {
 				more["code"] = code
 			}
+			if format != nil && !format.MatchString(code) {
+				return nil, nil, fmt.Errorf("code must be given, and match %s", e.own["code_format"])
+			}
 			out, err := w.messages(payload, more)
-			return out, func() { e.set(state) }, err
+			return out, e.guess(func() { e.set(state) }), err
 		}
 	}
 	add("lock", m.str("payload_lock", "LOCK"), "locked")

@@ -174,10 +174,10 @@ func (f *fields) in(key string) string { return f.topic(key, validFilter) }
 func (f *fields) out(key string) string { return f.topic(key, validTopic) }
 
 func (f *fields) topic(key string, check func(string) error) string {
-	topic := f.str(key, "")
-	if topic == "" {
+	if !f.has(key) {
 		return ""
 	}
+	topic := f.str(key, "")
 	if err := check(topic); err != nil {
 		f.fail(key, "%v", err)
 		return ""

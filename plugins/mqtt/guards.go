@@ -74,7 +74,7 @@ func buildAlarm(m *builder) {
 			}
 			value := template.Value(payload)
 			out, err := w.messages(value, map[string]template.Value{"action": payload, "code": given})
-			return out, func() { e.set(a.state) }, err
+			return out, e.guess(func() { e.set(a.state) }), err
 		}
 	}
 }
@@ -139,15 +139,15 @@ func buildSiren(m *builder) {
 			return nil, nil, err
 		}
 		out, err := w.object(on, more)
-		return out, func() {
+		return out, e.guess(func() {
 			for key, v := range more {
 				e.attr(key, v)
 			}
 			e.set("on")
-		}, err
+		}), err
 	}, func(*call) ([]outgoing, func(), error) {
 		out, err := silence.object(off, nil)
-		return out, func() { e.set("off") }, err
+		return out, e.guess(func() { e.set("off") }), err
 	})
 }
 
@@ -260,7 +260,7 @@ func buildVacuum(m *builder) {
 		}
 	}
 	if w := m.write("set_fan_speed_topic", ""); w != nil && has("fan_speed") {
-		m.setChoice(w, "set_fan_speed", "fan_speed", "fan_speed", speeds)
+		m.setChoice(w, "set_fan_speed", "fan_speed", "fan_speed", speeds, true)
 	}
 	if w := m.write("send_command_topic", ""); w != nil && has("send_command") {
 		e.commands["send_command"] = w.vacuumCommand

@@ -17,6 +17,7 @@ type ids struct {
 	file    string
 	byKey   map[string]string
 	taken   map[string]bool
+	next    map[string]int // where to look for a free number, by id without one
 	changed bool
 }
 
@@ -30,7 +31,7 @@ type idsWire struct {
 
 // load reads the ids that were given before.
 func (ids *ids) load(dir string) error {
-	ids.byKey, ids.taken, ids.file = map[string]string{}, map[string]bool{}, filepath.Join(dir, idsFile)
+	ids.byKey, ids.taken, ids.next, ids.file = map[string]string{}, map[string]bool{}, map[string]int{}, filepath.Join(dir, idsFile)
 	text, err := os.ReadFile(ids.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -61,9 +62,11 @@ func (ids *ids) assign(e *entity) string {
 	}
 	base := e.domain + "." + object
 	id := base
-	for n := 2; ids.taken[id]; n++ {
+	n := max(ids.next[base], 2)
+	for ; ids.taken[id]; n++ {
 		id = base + "_" + strconv.Itoa(n)
 	}
+	ids.next[base] = n
 	ids.byKey[e.key], ids.taken[id], ids.changed = id, true, true
 	return id
 }
@@ -73,6 +76,7 @@ func (ids *ids) release(key string) {
 	if id, known := ids.byKey[key]; known {
 		delete(ids.byKey, key)
 		delete(ids.taken, id)
+		delete(ids.next, strings.TrimRight(strings.TrimRight(id, "0123456789"), "_"))
 		ids.changed = true
 	}
 }

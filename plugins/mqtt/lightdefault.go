@@ -162,7 +162,7 @@ func (l *plainLamp) sayColor(kind, value string, modeTold bool) error {
 
 func (l *plainLamp) turnOff(*call) ([]outgoing, func(), error) {
 	out, err := l.command.messages(l.off, nil)
-	return out, func() { l.say("off") }, err
+	return out, l.e.guess(func() { l.say("off") }), err
 }
 
 func (l *plainLamp) turnOn(c *call) (out []outgoing, assume func(), err error) {
@@ -209,7 +209,32 @@ func (l *plainLamp) turnOn(c *call) (out []outgoing, assume func(), err error) {
 	if l.first == "last" {
 		switchOn()
 	}
-	return out, l.assume(w), err
+	return out, l.assumeUntold(w), err
+}
+
+// assumeUntold takes for granted what no topic tells.
+func (l *plainLamp) assumeUntold(w wish) func() {
+	if l.e.assumed {
+		return l.assume(w)
+	}
+	untold := wish{transition: -1}
+	if l.dimmer != nil && !l.dimTold {
+		untold.brightness = w.brightness
+	}
+	if w.mode != "" && !l.has(w.mode+"_state_topic") {
+		untold.mode, untold.color, untold.warmth, untold.white = w.mode, w.color, w.warmth, w.white
+	}
+	if w.effect != "" && !l.has("effect_state_topic") {
+		untold.effect = w.effect
+	}
+	if untold.brightness == 0 && untold.mode == "" && untold.effect == "" {
+		return nil
+	}
+	return func() {
+		state := l.e.state
+		l.assume(untold)()
+		l.say(state)
+	}
 }
 
 // sendBrightness sends a brightness by its topic, or within the color.

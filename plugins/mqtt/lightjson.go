@@ -32,7 +32,7 @@ func buildLightJSON(l *lamp) {
 			object["transition"] = seconds
 		}
 		out, err := w.jsonMessages(object)
-		return out, func() { l.say("off") }, err
+		return out, e.guess(func() { l.say("off") }), err
 	}
 	m.switched(func(c *call) ([]outgoing, func(), error) {
 		wish, off, err := l.readWish(c)
@@ -57,7 +57,7 @@ func buildLightJSON(l *lamp) {
 			object["effect"] = wish.effect
 		}
 		out, err := w.jsonMessages(object)
-		return out, l.assume(wish), err
+		return out, e.guess(l.assume(wish)), err
 	}, turnOff)
 }
 

@@ -46,7 +46,7 @@ func buildLightTemplate(l *lamp) {
 			more["transition"] = numeric(seconds)
 		}
 		out, err := off.messages("off", more)
-		return out, func() { l.say("off") }, err
+		return out, e.guess(func() { l.say("off") }), err
 	}
 	m.switched(func(c *call) ([]outgoing, func(), error) {
 		w, dark, err := l.readWish(c)
@@ -57,7 +57,7 @@ func buildLightTemplate(l *lamp) {
 			return turnOff(c)
 		}
 		out, err := on.messages("on", l.templateVars(w))
-		return out, l.assume(w), err
+		return out, e.guess(l.assume(w)), err
 	}, turnOff)
 }
 

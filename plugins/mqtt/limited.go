@@ -25,7 +25,9 @@ type limited struct {
 	space [512]byte
 }
 
-func newLimited(c net.Conn, cut func(topic string)) *limited { return &limited{Conn: c, r: bufio.NewReaderSize(c, 32<<10), cut: cut} }
+func newLimited(c net.Conn, cut func(topic string)) *limited {
+	return &limited{Conn: c, r: bufio.NewReaderSize(c, 32<<10), cut: cut}
+}
 
 // Read implements net.Conn.
 func (l *limited) Read(p []byte) (int, error) {

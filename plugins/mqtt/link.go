@@ -12,6 +12,8 @@ type link interface {
 	// what a connection listens to it listens to again when it is made anew.
 	subscribe(topics []string)
 	unsubscribe(topics []string)
+	// later calls fn behind what it was told before, without waiting for it.
+	later(fn func())
 	// publish returns when the broker has the messages, which go out in their order.
 	publish(ctx context.Context, out ...outgoing) error
 	// health says whether the broker can be reached, and why not.
@@ -25,7 +27,7 @@ var errUnreached = errors.New("the broker can't be reached")
 // discoveryFilters are what announcements come by.
 func (s *settings) discoveryFilters() (filters []string) {
 	if s.prefix != "" {
-		filters = append(filters, s.prefix+"/+/+/config", s.prefix+"/+/+/+/config")
+		filters = append(filters, s.prefix+"/+/+/config", s.prefix+"/+/+/+/config", s.prefix+"/+/+/+/+/config") // the last are mistakes, and told
 	}
 	if s.tasmota() {
 		filters = append(filters, tasmotaPrefix+"+/config", tasmotaPrefix+"+/sensors")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,7 +22,8 @@ type memory struct {
 	filters  map[string]bool
 	retained map[string]string
 	sent     []outgoing
-	refusal  error // of what is published
+	asked    []outgoing // of those, what only asks Tasmota how it is
+	refusal  error      // of what is published
 }
 
 // start runs an adapter over a memory.
@@ -66,6 +68,8 @@ func (m *memory) unsubscribe(topics []string) {
 	}
 }
 
+func (m *memory) later(fn func()) { go fn() }
+
 func (m *memory) publish(_ context.Context, out ...outgoing) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -102,7 +106,7 @@ func (m *memory) quiet(h *runtimetest.Home) {
 	for range 2 { // what was retained comes behind what asks for it
 		h.Until("announcements are in force", func() bool { _, due := m.b.due(); return !due && len(m.b.inbox) == 0 && m.delivering.Load() == 0 })
 		stored := make(chan struct{})
-		m.b.inbox <- &message{topic: "barrier", ack: func() { close(stored) }}
+		m.b.inbox <- &message{topic: "homeassistant/sensor/nobody/config", ack: func() { close(stored) }}
 		<-stored
 	}
 }
@@ -111,6 +115,10 @@ func (m *memory) quiet(h *runtimetest.Home) {
 func (m *memory) next() (o outgoing, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	for len(m.sent) > 0 && strings.HasSuffix(m.sent[0].topic, "/STATUS") {
+		m.asked = append(m.asked, m.sent[0])
+		m.sent = m.sent[1:]
+	}
 	if len(m.sent) == 0 {
 		return o, false
 	}

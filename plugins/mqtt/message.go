@@ -18,6 +18,9 @@ type message struct {
 	text  string
 	json  template.Value
 	isDoc bool
+
+	kept   bool           // it waits for its device to be announced
+	fields map[string]any // as object has it; nil: not read
 }
 
 // An outgoing message is for the broker.

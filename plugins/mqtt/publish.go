@@ -213,7 +213,9 @@ func (p *publication) happenings(ctx context.Context) error {
 }
 
 // topicLevel makes one level of a topic of an event's type.
-func topicLevel(typ string) string { return strings.NewReplacer("/", "_", "+", "_", "#", "_").Replace(typ) }
+func topicLevel(typ string) string {
+	return strings.NewReplacer("/", "_", "+", "_", "#", "_").Replace(typ)
+}
 
 // send publishes messages, and returns when the broker has them.
 func (p *publication) send(ctx context.Context, out []outgoing) error {

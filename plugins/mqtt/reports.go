@@ -38,7 +38,7 @@ func (r *reports) warn(what, topic string, err error, more ...any) {
 
 // numbers are what the adapter counts.
 type numbers struct {
-	messages, announcements, rejected, refused, published, losses, oversized, dropped atomic.Int64
+	messages, announcements, rejected, refused, published, losses, oversized, dropped, unclaimed atomic.Int64
 }
 
 // tell makes metrics of the numbers.
@@ -50,7 +50,8 @@ func (n *numbers) tell(b *bridge) {
 		"messages_total": n.messages.Load(), "announcements_total": n.announcements.Load(), "announcements_rejected_total": n.rejected.Load(),
 		"messages_refused_total": n.refused.Load(), "published_total": n.published.Load(), "connection_losses_total": n.losses.Load(),
 		"messages_oversized_total": n.oversized.Load(), "broker_dropped_total": n.dropped.Load(),
-		 "entities": int64(entities), "devices": int64(devices), "inbox": int64(len(b.inbox)),
+		"messages_unclaimed_total": n.unclaimed.Load(),
+		"entities":                 int64(entities), "devices": int64(devices), "inbox": int64(len(b.inbox)),
 	} {
 		b.host.Metric(name, float64(v))
 	}

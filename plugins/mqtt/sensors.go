@@ -109,7 +109,7 @@ func (m *builder) switched(on, off command) {
 func (w *writer) constant(payload, state string) command {
 	return func(*call) ([]outgoing, func(), error) {
 		out, err := w.messages(payload, nil)
-		return out, func() { w.e.set(state) }, err
+		return out, w.e.guess(func() { w.e.set(state) }), err
 	}
 }
 
@@ -207,7 +207,7 @@ func buildNumber(m *builder) {
 			return nil, nil, err
 		}
 		out, err := w.messages(numeric(x), nil)
-		return out, func() { e.set(formatNumber(x)) }, err
+		return out, e.guess(func() { e.set(formatNumber(x)) }), err
 	}
 }
 
@@ -238,7 +238,7 @@ func buildSelect(m *builder) {
 	}
 	choose := func(option string) ([]outgoing, func(), error) {
 		out, err := w.messages(option, nil)
-		return out, func() { e.set(option) }, err
+		return out, e.guess(func() { e.set(option) }), err
 	}
 	e.commands["select_option"] = func(c *call) ([]outgoing, func(), error) {
 		option, err := c.choice("option", options)

@@ -36,7 +36,7 @@ func slug(text string) string {
 		gap = false
 		b.WriteString(s)
 	}
-	return b.String()
+	return strings.TrimRight(cut(b.String(), maxSlug), "_")
 }
 
 // plainLetters are what letters without an accent to take off are written as.

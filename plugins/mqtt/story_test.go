@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -229,13 +230,11 @@ func (p *player) event(typ, want string) {
 	p.errorf("no event %s came", typ)
 }
 
+// reported waits: logs have no order with states.
 func (p *player) reported(want string) {
-	for _, line := range p.h.Logs() {
-		if strings.Contains(line, want) {
-			return
-		}
-	}
-	p.errorf("nothing was reported with %q; there is\n%s", want, strings.Join(p.h.Logs(), "\n"))
+	p.h.Until(fmt.Sprintf("line %d: it is reported with %q", p.line, want), func() bool {
+		return slices.ContainsFunc(p.h.Logs(), func(line string) bool { return strings.Contains(line, want) })
+	})
 }
 
 func (p *player) device(id, want string) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -59,7 +61,7 @@ func buildText(m *builder) {
 			return nil, nil, fmt.Errorf("value %w", err)
 		}
 		out, err := w.messages(text, nil)
-		return out, func() { e.set(text) }, err
+		return out, e.guess(func() { e.set(text) }), err
 	}
 }
 
@@ -122,14 +124,14 @@ func buildUpdate(m *builder) {
 	e := m.e
 	var installed, latest string
 	m.copy("release_summary", "release_url", "title")
-	e.attrs["installed_version"], e.attrs["latest_version"] = nil, nil
+	e.attrs["in_progress"] = false
 	show := func() {
 		e.attr("installed_version", orNil(installed))
 		e.attr("latest_version", orNil(latest))
 		switch {
 		case installed == "" || latest == "":
 			e.unknown()
-		case installed == latest:
+		case !isNewer(latest, installed):
 			e.set("off")
 		default:
 			e.set("on")
@@ -177,6 +179,31 @@ func buildUpdate(m *builder) {
 			return out, nil, err
 		}
 	}
+}
+
+// isNewer reports whether a version is newer than another: by their numbers, if they are
+// of numbers with points between them, else it is newer if it differs.
+func isNewer(version, than string) bool {
+	a, ok := versionNumbers(version)
+	b, ok2 := versionNumbers(than)
+	if !ok || !ok2 {
+		return version != than
+	}
+	return slices.Compare(a, b) > 0
+}
+
+func versionNumbers(version string) (numbers []int, ok bool) {
+	for part := range strings.SplitSeq(strings.TrimPrefix(version, "v"), ".") {
+		n, err := strconv.Atoi(part)
+		if err != nil {
+			return nil, false
+		}
+		numbers = append(numbers, n)
+	}
+	for len(numbers) > 1 && numbers[len(numbers)-1] == 0 {
+		numbers = numbers[:len(numbers)-1] // 1.0 is 1
+	}
+	return numbers, true
 }
 
 func orNil(s string) any {

@@ -23,6 +23,7 @@ import (
 type Home struct {
 	t      testing.TB
 	client wire.AdapterClient
+	hangUp func()
 	stream wire.Adapter_SessionClient
 
 	sending sync.Mutex // held to send
@@ -35,6 +36,8 @@ type Home struct {
 	logs     []string
 	last     uint64 // id of the last command
 	answers  map[uint64]chan *wire.Result
+	holding  bool
+	held     []*wire.Ack
 	over     chan struct{}
 }
 
@@ -46,7 +49,7 @@ type HomeEntity struct {
 	Attributes map[string]any // of the entity and of its state
 	Services   []string
 	ContextID  string // of the command that its last state came of; may be empty
-	Changes    int    // how many states it had so far
+	States     []string // that it had, one after another
 
 	own    map[string]any
 	extra  map[string]any
@@ -68,7 +71,7 @@ func StartAdapter(t testing.TB, a adapter.Adapter, config, folder string) *Home 
 	tr := &trial{fail: t.Fatalf}
 	tr.startHere(adapter.NewServer(a), t.Cleanup)
 	h := &Home{
-		t: t, client: tr.client, entities: map[string]*HomeEntity{}, devices: map[string]*wire.Device{}, answers: map[uint64]chan *wire.Result{},
+		t: t, client: tr.client, hangUp: tr.hangUp, entities: map[string]*HomeEntity{}, devices: map[string]*wire.Device{}, answers: map[uint64]chan *wire.Result{},
 		over: make(chan struct{}),
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -116,7 +119,11 @@ func (h *Home) take(m *wire.FromAdapter) *wire.Ack {
 		for _, item := range m.Batch.Items {
 			h.item(item)
 		}
-		return &wire.Ack{Batch: m.Batch.Id, Credit: uint32(len(m.Batch.Items))}
+		ack := &wire.Ack{Batch: m.Batch.Id, Credit: uint32(len(m.Batch.Items))}
+		if !h.holding {
+			return ack
+		}
+		h.held = append(h.held, ack)
 	case *wire.FromAdapter_Log:
 		line := m.Log.Message
 		for _, key := range slices.Sorted(maps.Keys(m.Log.Fields)) {
@@ -203,7 +210,7 @@ func (e *HomeEntity) show() {
 	e.Attributes = maps.Clone(e.own)
 	maps.Copy(e.Attributes, e.extra)
 	if e.State != before {
-		e.Changes++
+		e.States = append(e.States, e.State)
 	}
 }
 
@@ -224,7 +231,7 @@ func (h *Home) Entity(id string) (e HomeEntity, ok bool) {
 		return e, false
 	}
 	e = *found
-	e.Attributes = maps.Clone(e.Attributes)
+	e.Attributes, e.States = maps.Clone(e.Attributes), slices.Clone(e.States)
 	return e, true
 }
 
@@ -287,6 +294,33 @@ func (h *Home) Call(ctx context.Context, service, entityID, data string) (json.R
 	}
 }
 
+// Hold acknowledges nothing more, as while the journal stands still, or lets all go
+// that it held back.
+func (h *Home) Hold(yes bool) {
+	h.mu.Lock()
+	h.holding = yes
+	held := h.held
+	if h.held = nil; yes {
+		h.held, held = held, nil
+	}
+	h.mu.Unlock()
+	for _, ack := range held {
+		h.send(&wire.FromHost{Message: &wire.FromHost_Ack{Ack: ack}})
+	}
+}
+
+// Ready reports whether the adapter says that it can do its work, and what it says
+// besides.
+func (h *Home) Ready() (ready bool, detail string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	answer, err := h.client.Health(ctx, &wire.HealthRequest{})
+	if err != nil {
+		return false, err.Error()
+	}
+	return answer.Ready, answer.Detail
+}
+
 // Until waits until ok, and fails the test if that takes more than 10 s.
 func (h *Home) Until(what string, ok func() bool) {
 	h.t.Helper()
@@ -294,7 +328,15 @@ func (h *Home) Until(what string, ok func() bool) {
 	tr.until(what, ok)
 }
 
-// Drain drains the adapter, as the server does before it ends or replaces it.
+// Kill ends the connection, as when the server is killed: what was not acknowledged is
+// not stored.
+func (h *Home) Kill() {
+	h.hangUp()
+	<-h.over
+}
+
+// Drain drains the adapter, as the server does before it ends or replaces it. The
+// adapter has ended when it returns.
 func (h *Home) Drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+
+	"carillon/runtime/runtimetest"
+)
+
+// listening runs an adapter that is a broker.
+func listening(t testing.TB, folder, address, more string) *runtimetest.Home {
+	t.Helper()
+	h := runtimetest.StartAdapter(t, newBridge(), fmt.Sprintf(`{"listen":%q,"confirm":"5s"%s}`, address, more), folder)
+	h.Until("the broker is open", func() bool { ready, _ := h.Ready(); return ready })
+	return h
+}
+
+func TestOwnBroker(t *testing.T) {
+	address, folder := freePort(t), t.TempDir()
+	h := listening(t, folder, address, "")
+	d := lampDevice(t, address, nil)
+	h.Until("the lamp is off", shows(h, "light.lamp", "off"))
+	if _, err := h.Call(t.Context(), "light.turn_on", "light.lamp", `{"brightness":77}`); err != nil {
+		t.Fatal(err)
+	}
+	if e, _ := h.Entity("light.lamp"); e.State != "on" || e.ContextID != "command-1" {
+		t.Errorf("after the command: got %s, of %q, want it on, as the command's doing", e.State, e.ContextID)
+	}
+	if !d.has(`z/lamp/set {"brightness":77,"state":"ON"}`) {
+		t.Errorf("the lamp heard %v", d.heard)
+	}
+	if err := h.Drain(); err != nil {
+		t.Fatal(err)
+	}
+
+	// What was retained outlives the broker, and devices come back by themselves.
+	again := listening(t, folder, address, "")
+	again.Until("the lamp is there again", shows(again, "light.lamp", "on"))
+	again.Until("the device is back", func() bool { return d.c.IsConnectionOpen() })
+}
+
+// A device that publishes with quality 1 gets its acknowledgement when the journal holds
+// what it said.
+func TestOwnBrokerAcknowledgesWhatIsStored(t *testing.T) {
+	address := freePort(t)
+	h := listening(t, t.TempDir(), address, "")
+	d := lampDevice(t, address, nil)
+	h.Until("the lamp is off", shows(h, "light.lamp", "off"))
+	h.Hold(true)
+	token := d.c.Publish("z/lamp", 1, false, `{"state":"ON"}`)
+	h.Until("the lamp is on", shows(h, "light.lamp", "on"))
+	if token.WaitTimeout(200 * time.Millisecond) {
+		t.Error("the message was acknowledged before it was stored")
+	}
+	h.Hold(false)
+	if !token.WaitTimeout(10*time.Second) || token.Error() != nil {
+		t.Errorf("the message was not acknowledged: %v", token.Error())
+	}
+	d.say("elsewhere", "nobody cares", 1, false) // what is of no interest needs no journal
+}
+
+func TestOwnBrokerUsers(t *testing.T) {
+	address := freePort(t)
+	h := listening(t, t.TempDir(), address, `,"users":{"shelly":"abc"}`)
+	for _, test := range []struct {
+		user, password string
+		want           bool
+	}{{"shelly", "abc", true}, {"shelly", "ab", false}, {"shelly", "", false}, {"other", "", false}, {"", "", false}} {
+		o := paho.NewClientOptions().AddBroker("tcp://" + address).SetUsername(test.user).SetPassword(test.password).SetConnectTimeout(10 * time.Second)
+		c := paho.NewClient(o)
+		token := c.Connect()
+		if !token.WaitTimeout(15 * time.Second) {
+			t.Fatal("no answer")
+		}
+		if got := token.Error() == nil; got != test.want {
+			t.Errorf("%q with %q: got %v, want let in: %v", test.user, test.password, token.Error(), test.want)
+		}
+		c.Disconnect(50)
+	}
+	h.Until("it is told", func() bool { return logged(h, "a device was refused") })
+}
+
+// Websocket clients and MQTT 5 clients are served, too.
+func TestOwnBrokerKinds(t *testing.T) {
+	address, ws := freePort(t), freePort(t)
+	h := listening(t, t.TempDir(), address, fmt.Sprintf(`,"listen_websocket":%q`, ws))
+	d := newThing(t, address, func(o *paho.ClientOptions) {
+		o.Servers = nil
+		o.AddBroker("ws://" + ws + "/")
+	})
+	d.say("homeassistant/sensor/ws/config", `{"name":"WS","stat_t":"ws","uniq_id":"ws"}`, 1, true)
+	h.Until("the sensor is there", func() bool { _, ok := h.Entity("sensor.ws"); return ok })
+	pub := needProgram(t, "mosquitto_pub")
+	_, port, _ := net.SplitHostPort(address)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, pub, "-V", "5", "-h", "127.0.0.1", "-p", port, "-q", "2", "-t", "ws", "-m", "7").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	h.Until("it has told", shows(h, "sensor.ws", "7"))
+}
+
+// A store that can't be read is put aside, and said so.
+func TestOwnBrokerBadStore(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, brokerFile), []byte(strings.Repeat("garbage\n", 5000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := listening(t, folder, freePort(t), "")
+	h.Until("it is told", func() bool { return logged(h, "put aside") })
+	if _, err := os.Stat(filepath.Join(folder, brokerFile+".bad")); err != nil {
+		t.Error(err)
+	}
+}
+
+// A port that is taken is an error that names it.
+func TestOwnBrokerAddressTaken(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	b := newBridge()
+	b.settings.Listen, b.stateDir = l.Addr().String(), t.TempDir()
+	b.log = discard
+	b.reports.log = discard
+	if _, err := b.openBroker(t.Context()); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
+		t.Errorf("got %v, want an error that names %s", err, l.Addr())
+	}
+}

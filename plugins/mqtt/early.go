@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// A broker that kept the session sends what devices said while the adapter was away at
+// once, before they have announced themselves anew. Such messages wait for that.
+type early struct {
+	until    time.Time // when they are waited for no more
+	messages []*message
+	bytes    int
+}
+
+const (
+	// earlyPatience is how long they wait, behind the last announcement.
+	earlyPatience = 5 * time.Second
+	// maxEarly and maxEarlyBytes bound what waits.
+	maxEarly      = 10_000
+	maxEarlyBytes = 32 << 20
+)
+
+// begin makes them wait from now on.
+func (y *early) begin() { y.until = time.Now().Add(earlyPatience) }
+
+// keep keeps a message, if it is early.
+func (y *early) keep(m *message) {
+	if time.Now().After(y.until) || len(y.messages) >= maxEarly || y.bytes+len(m.payload) > maxEarlyBytes {
+		return
+	}
+	m.kept = true
+	y.messages = append(y.messages, m)
+	y.bytes += len(m.payload)
+}
+
+// replayEarly looks at the messages whose devices are known now, in their order, and
+// returns them. Callers hold mu.
+func (b *bridge) replayEarly() (replayed []*message) {
+	var rest []*message
+	for _, m := range b.early.messages {
+		if len(b.routes.of(m.topic)) == 0 {
+			rest = append(rest, m)
+			continue
+		}
+		m.kept = false
+		b.look(m)
+		b.early.bytes -= len(m.payload)
+		replayed = append(replayed, m)
+	}
+	b.early.messages = rest
+	b.early.begin()
+	return replayed
+}
+
+// dropEarly lets go of messages whose devices did not come.
+func (b *bridge) dropEarly() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	y := &b.early
+	if len(y.messages) == 0 || time.Now().Before(y.until) || b.waiting.any() {
+		return
+	}
+	for _, m := range y.messages {
+		b.numbers.unclaimed.Add(1)
+		b.reports.warn("messages are dropped", m.topic, fmt.Errorf("no device announced that it listens to it"))
+		b.acks.put(m.ack)
+	}
+	*y = early{}
+}
