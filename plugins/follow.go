@@ -164,6 +164,9 @@ func (s *session) takeUnfollow(w *wire.Unfollow) {
 
 // lag returns how many follows there are, and how far the last of them is behind.
 func (s *session) lag() (follows int, behind uint64) {
+	if s.ctx.Err() != nil {
+		return 0, 0
+	}
 	head := s.a.host.Runtime.Head()
 	s.follows.mu.Lock()
 	defer s.follows.mu.Unlock()
