@@ -31,10 +31,19 @@ func (h *served) adapterConfigs(all map[string]config.Plugin) map[string]plugins
 			path = filepath.Join(filepath.Dir(h.plugins.Dir), path) // relative to the home, as every path of the configuration
 		}
 		configs[name] = plugins.AdapterConfig{
-			Path: path, Args: p.Args, Config: p.Config, SHA256: p.SHA256, User: p.User, Memory: p.Memory, Disabled: p.Disabled, Env: p.Env,
+			Path: path, Args: p.Args, Config: p.Config, SHA256: p.SHA256, User: p.User, Memory: p.Memory, Disabled: p.Disabled, Env: p.Env, Deaf: deaf(p),
 		}
 	}
 	return configs
+}
+
+// deaf reports whether an adapter may not hear events: one that runs as the server does
+// could as well read the journal's files.
+func deaf(p config.Plugin) bool {
+	if p.Events != nil {
+		return !*p.Events
+	}
+	return p.User != ""
 }
 
 // pluginActions are what can be asked of an adapter.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"carillon/internal/config"
 	"carillon/plugins"
 )
 
@@ -40,6 +41,22 @@ func TestPluginsMistakes(t *testing.T) {
 		var out bytes.Buffer
 		if status := run(append([]string{"plugins"}, test.args...), &out, &out); status != test.status || !strings.Contains(out.String(), test.part) {
 			t.Errorf("%v: got %d, %s, want %d and %q", test.args, status, &out, test.status, test.part)
+		}
+	}
+}
+
+func TestWhichAdaptersHearEvents(t *testing.T) {
+	for _, test := range []struct {
+		plugin config.Plugin
+		deaf   bool
+	}{
+		{config.Plugin{}, false},
+		{config.Plugin{Events: new(false)}, true},
+		{config.Plugin{User: "nobody"}, true},
+		{config.Plugin{User: "nobody", Events: new(true)}, false},
+	} {
+		if got := deaf(test.plugin); got != test.deaf {
+			t.Errorf("%+v: got deaf %v, want %v", test.plugin, got, test.deaf)
 		}
 	}
 }

@@ -112,6 +112,9 @@ func (s *session) takeFollow(w *wire.Follow) *failure {
 	}
 	err := sel.check()
 	var from place
+	if s.deaf {
+		err = fmt.Errorf("the configuration does not let it hear events: to allow that, set plugins.%s.events to true", s.a.name)
+	}
 	if err == nil {
 		from, err = parsePlace(w.After)
 	}

@@ -79,6 +79,16 @@ func TestFollowsThatAreRefused(t *testing.T) {
 	}
 }
 
+func TestDeafAdapterHearsNothing(t *testing.T) {
+	b := newFollowed(t, func(b *bench) {
+		b.host.Adapters = map[string]AdapterConfig{"ears": {Deaf: true}}
+		b.host.times.first, b.host.times.most = time.Hour, time.Hour
+	}, "ears", "hear")
+	b.await("it is told so", func() bool { return strings.Contains(b.logged(), "set plugins.ears.events to true") })
+	b.host.SetConfig(nil)
+	b.await("it follows", func() bool { return b.status("ears").Follows == 1 })
+}
+
 func TestRestlessFollower(t *testing.T) {
 	b := newFollowed(t, nil, "lamps", "restless")
 	b.awaitShown("light.lamp", "off")
