@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
+	"carillon/httpd"
 	"carillon/internal/config"
 	"carillon/plugins"
 )
@@ -51,4 +55,22 @@ func (h *served) pluginActions() map[string]func(name string) error {
 	return map[string]func(name string) error{
 		"restart": h.plugins.Restart, "drain": h.plugins.Drain, "disable": h.plugins.Disable, "enable": h.plugins.Enable,
 	}
+}
+
+// discoverPlugin lets an adapter look for devices.
+func (h *served) discoverPlugin(ctx context.Context, name string, limit time.Duration) (any, error) {
+	found, err := h.plugins.Discover(ctx, name, limit)
+	if err == nil {
+		return found, nil
+	}
+	kind := httpd.PluginFailed
+	switch {
+	case errors.Is(err, plugins.ErrUnknown):
+		kind = httpd.PluginUnknown
+	case errors.Is(err, plugins.ErrDiscovers):
+		kind = httpd.PluginCannot
+	case errors.Is(err, plugins.ErrNotInService), errors.Is(err, plugins.ErrDiscovering):
+		kind = httpd.PluginBusy
+	}
+	return nil, &httpd.PluginError{Kind: kind, Err: fmt.Errorf("adapter %.200s: %w", name, err)}
 }

@@ -139,7 +139,7 @@ func (f *fake) Describe(ctx context.Context, _ *wire.DescribeRequest) (*wire.Des
 	if f.has("huge-description") {
 		return &wire.Description{Name: "fake", Schema: strings.Repeat("x", 100<<20)}, nil
 	}
-	return &wire.Description{Name: "fake", Version: f.words["version"], Exclusive: f.has("exclusive"), Reconfigures: f.has("reconfigures")}, nil
+	return &wire.Description{Name: "fake", Version: f.words["version"], Exclusive: f.has("exclusive"), Reconfigures: f.has("reconfigures"), Discovers: f.has("discover") || f.has("boasts")}, nil
 }
 
 func (f *fake) Configure(ctx context.Context, r *wire.ConfigureRequest) (*wire.ConfigureResponse, error) {
