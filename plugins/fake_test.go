@@ -211,6 +211,9 @@ func (f *fake) Session(stream wire.Adapter_SessionServer) error {
 	if f.has("all") {
 		f.publishAll()
 	}
+	if f.has("devices") {
+		f.declare()
+	}
 	if f.has("big") {
 		f.big()
 	}
