@@ -57,3 +57,21 @@ func TestOnlyTheAdministratorControlsAdapters(t *testing.T) {
 		t.Errorf("got %v, want %v", asked, want)
 	}
 }
+
+// A discovery that has just begun does not hold up the end of the server.
+func TestDiscoveryEndsWithTheServer(t *testing.T) {
+	begun := make(chan struct{})
+	h := startHome(t, Settings{}, func(s *Server) {
+		s.Plugins, s.PluginActions = testPlugins(new([]string))
+		s.DiscoverPlugin = func(ctx context.Context, _ string, _ time.Duration) (any, error) {
+			close(begun)
+			<-ctx.Done()
+			return map[string]bool{"complete": false}, nil
+		}
+	})
+	answered := make(chan answer, 1)
+	go func() { answered <- h.ask("POST", "/api/plugins/mqtt/discover", `{"timeout":60}`) }()
+	<-begun
+	h.stop()
+	(<-answered).want(t, "at the end of the server", 200, `{"complete":false}`)
+}
