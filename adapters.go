@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
+	"carillon/httpd"
 	"carillon/internal/config"
 	"carillon/plugins"
 )
@@ -31,10 +35,19 @@ func (h *served) adapterConfigs(all map[string]config.Plugin) map[string]plugins
 			path = filepath.Join(filepath.Dir(h.plugins.Dir), path) // relative to the home, as every path of the configuration
 		}
 		configs[name] = plugins.AdapterConfig{
-			Path: path, Args: p.Args, Config: p.Config, SHA256: p.SHA256, User: p.User, Memory: p.Memory, Disabled: p.Disabled, Env: p.Env,
+			Path: path, Args: p.Args, Config: p.Config, SHA256: p.SHA256, User: p.User, Memory: p.Memory, Disabled: p.Disabled, Env: p.Env, Deaf: deaf(p),
 		}
 	}
 	return configs
+}
+
+// deaf reports whether an adapter may not hear events: one that runs as the server does
+// could as well read the journal's files.
+func deaf(p config.Plugin) bool {
+	if p.Events != nil {
+		return !*p.Events
+	}
+	return p.User != ""
 }
 
 // pluginActions are what can be asked of an adapter.
@@ -42,4 +55,22 @@ func (h *served) pluginActions() map[string]func(name string) error {
 	return map[string]func(name string) error{
 		"restart": h.plugins.Restart, "drain": h.plugins.Drain, "disable": h.plugins.Disable, "enable": h.plugins.Enable,
 	}
+}
+
+// discoverPlugin lets an adapter look for devices.
+func (h *served) discoverPlugin(ctx context.Context, name string, limit time.Duration) (any, error) {
+	found, err := h.plugins.Discover(ctx, name, limit)
+	if err == nil {
+		return found, nil
+	}
+	kind := httpd.PluginFailed
+	switch {
+	case errors.Is(err, plugins.ErrUnknown):
+		kind = httpd.PluginUnknown
+	case errors.Is(err, plugins.ErrDiscovers):
+		kind = httpd.PluginCannot
+	case errors.Is(err, plugins.ErrNotInService), errors.Is(err, plugins.ErrDiscovering):
+		kind = httpd.PluginBusy
+	}
+	return nil, &httpd.PluginError{Kind: kind, Err: fmt.Errorf("adapter %.200s: %w", name, err)}
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"carillon/internal/sse"
+	"carillon/plugins/adapter"
 )
 
 // TestMain lets the test binary be the carillon that the tests start.
@@ -31,6 +32,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("CARILLON_BE_THE_BINARY") != "" || len(os.Args) > 1 && os.Args[1] == filterWorkerCommand {
 		main()
 		return
+	}
+	if os.Getenv(adapter.Handshake.MagicCookieKey) != "" {
+		beAdapter()
 	}
 	os.Setenv("CARILLON_BE_THE_BINARY", "1") // for what the tests start, and what that starts
 	os.Exit(m.Run())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,19 +20,21 @@ import (
 	"carillon/plugins"
 )
 
-const pluginsUsage = `Usage: carillon plugins [flags] [restart|drain|disable|enable NAME ...]
+const pluginsUsage = `Usage: carillon plugins [flags] [restart|drain|disable|enable|discover NAME ...]
 
 Lists the adapters of a running server and how they are, or asks it to
   restart   start an adapter anew, also one that has failed
   drain     let it publish what it holds, and end it
   disable   the same with less patience
   enable    start it again after either
+  discover  look for devices that could be configured, and print how
 The token is that of the environment's CARILLON_TOKEN, or of ./home for a server
 on this machine.
 
 Examples:
   carillon plugins
   carillon plugins restart hostsensors
+  carillon plugins -timeout 30s discover modbus
   carillon plugins -server http://127.0.0.1:8123/?token=T -json
 
 Flags:
@@ -43,6 +46,8 @@ type pluginsCommand struct {
 	token  string
 	json   bool
 	stdout io.Writer
+
+	timeout time.Duration // of discover
 }
 
 // runPlugins is the command plugins. It returns the exit status: 0, 1 if the server
@@ -59,9 +64,14 @@ func runPlugins(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(rest) == 0 {
+	switch {
+	case len(rest) == 0:
 		err = c.list(ctx)
-	} else {
+	case rest[0] == "discover":
+		for _, name := range rest[1:] {
+			err = errors.Join(err, c.discover(ctx, name))
+		}
+	default:
 		err = c.control(ctx, rest[0], rest[1:])
 	}
 	if err != nil {
@@ -81,7 +91,8 @@ func (c *pluginsCommand) parse(args []string, stderr io.Writer) (rest []string, 
 	}
 	server := fs.String("server", "http://127.0.0.1:8123", "the server's `address`; the one that serve prints, with its token, will do")
 	fs.StringVar(&c.token, "token", "", "`credential` to send")
-	fs.BoolVar(&c.json, "json", false, "print the list as JSON")
+	fs.BoolVar(&c.json, "json", false, "print the list, or what is discovered, as JSON")
+	fs.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long discover looks, 1s to 60s")
 	if err := fs.Parse(args); err != nil {
 		return nil, err
 	}
@@ -98,10 +109,10 @@ func (c *pluginsCommand) parse(args []string, stderr io.Writer) (rest []string, 
 }
 
 // ask sends a request and returns the answer's body.
-func (c *pluginsCommand) ask(ctx context.Context, method string, path ...string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+func (c *pluginsCommand) ask(ctx context.Context, method string, body []byte, path ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second+c.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, c.server.JoinPath(path...).String(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, c.server.JoinPath(path...).String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("asking the server: %w", err)
 	}
@@ -111,7 +122,7 @@ func (c *pluginsCommand) ask(ctx context.Context, method string, path ...string)
 		return nil, fmt.Errorf("asking the server: %w (is it running? another address: -server URL)", err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
 		return nil, fmt.Errorf("reading the server's answer: %w", err)
 	}
@@ -130,7 +141,7 @@ func (c *pluginsCommand) ask(ctx context.Context, method string, path ...string)
 func (c *pluginsCommand) control(ctx context.Context, action string, names []string) error {
 	var errs []error
 	for _, name := range names {
-		body, err := c.ask(ctx, http.MethodPost, "api", "plugins", url.PathEscape(name), url.PathEscape(action))
+		body, err := c.ask(ctx, http.MethodPost, nil, "api", "plugins", url.PathEscape(name), url.PathEscape(action))
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -146,7 +157,7 @@ func (c *pluginsCommand) control(ctx context.Context, action string, names []str
 }
 
 func (c *pluginsCommand) list(ctx context.Context) error {
-	body, err := c.ask(ctx, http.MethodGet, "api", "plugins")
+	body, err := c.ask(ctx, http.MethodGet, nil, "api", "plugins")
 	if err != nil {
 		return err
 	}

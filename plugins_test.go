@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
+	"carillon/internal/config"
 	"carillon/plugins"
 )
 
@@ -26,6 +28,64 @@ zigbee: exit status 3 no stick (tried again in 2s)
 	}
 }
 
+func TestWriteDiscovery(t *testing.T) {
+	for _, test := range []struct {
+		found plugins.Discovery
+		want  string
+	}{
+		{plugins.Discovery{Complete: true}, "The adapter has looked everywhere, and found nothing.\n"},
+		{plugins.Discovery{}, "\nThe adapter was still looking when its 10s were over: -timeout gives it more.\n"},
+		{plugins.Discovery{LeftOut: 3}, "\n3 more were left out: the adapter tells too much, or what is no device.\n"},
+		{plugins.Discovery{Complete: true, Devices: []plugins.Discovered{
+			{ID: "17", Title: "Hall \x1b[31mlamp\n", Config: []byte(`{"unit":17,"name":"Flur \u0085ä😀"}`)},
+			{ID: "4711", Config: []byte(`{}`)},
+		}}, `DEVICE  TITLE
+17      Hall �[31mlamp
+4711    -
+
+For carillon.yaml, below the config of plugins.modbus, as its documentation says:
+
+# 17 Hall �[31mlamp
+plugins:
+  "modbus":
+    config: {"unit":17,"name":"Flur \u0085ä😀"}
+
+# 4711
+plugins:
+  "modbus":
+    config: {}
+`},
+	} {
+		var out bytes.Buffer
+		if err := writeDiscovery(&out, "modbus", &test.found, 10*time.Second); err != nil || out.String() != test.want {
+			t.Errorf("got %v\n%s\nwant\n%s", err, &out, test.want)
+		}
+	}
+}
+
+// What is printed for a device can be put into the configuration as it is.
+func TestDiscoveredConfigurationIsYAML(t *testing.T) {
+	var out bytes.Buffer
+	name := "a \u0085\u2028\u200d\U000e0001\x7f: #'\"\\ 😀\t\n"
+	text, err := json.Marshal(map[string]any{"name": name, "list": []any{1.5, true, nil}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := &plugins.Discovery{Complete: true, Devices: []plugins.Discovered{{ID: "1", Config: text}}}
+	if err := writeDiscovery(&out, "modbus", found, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	_, yaml, _ := strings.Cut(out.String(), "# 1\n")
+	c, err := config.Parse("carillon.yaml", []byte(yaml))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, yaml)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(c.Plugins["modbus"].Config, &got); err != nil || got["name"] != name {
+		t.Errorf("got %v %q, want %q", err, got["name"], name)
+	}
+}
+
 func TestPluginsMistakes(t *testing.T) {
 	for _, test := range []struct {
 		args   []string
@@ -40,6 +100,22 @@ func TestPluginsMistakes(t *testing.T) {
 		var out bytes.Buffer
 		if status := run(append([]string{"plugins"}, test.args...), &out, &out); status != test.status || !strings.Contains(out.String(), test.part) {
 			t.Errorf("%v: got %d, %s, want %d and %q", test.args, status, &out, test.status, test.part)
+		}
+	}
+}
+
+func TestWhichAdaptersHearEvents(t *testing.T) {
+	for _, test := range []struct {
+		plugin config.Plugin
+		deaf   bool
+	}{
+		{config.Plugin{}, false},
+		{config.Plugin{Events: new(false)}, true},
+		{config.Plugin{User: "nobody"}, true},
+		{config.Plugin{User: "nobody", Events: new(true)}, false},
+	} {
+		if got := deaf(test.plugin); got != test.deaf {
+			t.Errorf("%+v: got deaf %v, want %v", test.plugin, got, test.deaf)
 		}
 	}
 }

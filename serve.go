@@ -177,6 +177,7 @@ func (h *served) openFront(c *config.Config) error {
 		Log:           h.log.Logger,
 		HeaderTimeout: c.Server.HeaderTimeout,
 	}
+	h.http.DiscoverPlugin = h.discoverPlugin
 	h.filters.named.tell, h.filters.named.changed = h.tell, h.http.FollowFilters
 	return h.apply(c)
 }

@@ -38,19 +38,22 @@ func (r *refusal) with(header, value string) *refusal {
 
 // errorStatus is the one place that maps what the runtime reports to HTTP:
 // mistakes of the caller are 400, an entity that isn't there 404, a command that
-// its owner failed 500 or did not answer in time 504, and a journal that can't
-// store just now 503.
+// its owner failed 500 or did not answer in time 504, a journal that can't
+// store just now 503, and what an adapter does not do as PluginErrorKind says.
 func errorStatus(err error) *refusal {
 	var refused *refusal
 	var invalid *runtime.InvalidError
 	var call *runtime.CallError
 	var filter *FilterError
+	var plugin *PluginError
 	late := errors.Is(err, context.DeadlineExceeded)
 	switch {
 	case errors.As(err, &refused):
 		return refused
 	case errors.As(err, &filter):
 		return filter.refusal()
+	case errors.As(err, &plugin):
+		return refuse(plugin.status(), "%s", sentence(plugin.Err))
 	case errors.Is(err, ErrFilterBusy):
 		return refuse(fasthttp.StatusServiceUnavailable, "%s", sentence(err)).with("Retry-After", "1")
 	case errors.As(err, &call) && !late:

@@ -16,16 +16,25 @@ func (s *Server) getPlugins(c *call) error {
 }
 
 // postPlugin begins what the path asks of an adapter, /api/plugins/<name>/<action>.
-// What becomes of it is at /api/plugins and on the streams.
+// What becomes of it is at /api/plugins and on the streams; what it discovers is the
+// answer.
 func (s *Server) postPlugin(c *call) error {
 	name, action, _ := strings.Cut(c.rest, "/")
 	begin, known := s.PluginActions[action]
-	if !known {
-		return refuse(fasthttp.StatusNotFound, "There is nothing at %.200s; what can be asked of an adapter is %s.",
-			c.Path(), strings.Join(slices.Sorted(maps.Keys(s.PluginActions)), ", "))
+	discover := action == "discover" && s.DiscoverPlugin != nil
+	if !known && !discover {
+		actions := slices.Collect(maps.Keys(s.PluginActions))
+		if s.DiscoverPlugin != nil {
+			actions = append(actions, "discover")
+		}
+		slices.Sort(actions)
+		return refuse(fasthttp.StatusNotFound, "There is nothing at %.200s; what can be asked of an adapter is %s.", c.Path(), strings.Join(actions, ", "))
 	}
 	if !c.admin {
 		return refuse(fasthttp.StatusForbidden, "Only the administrator may %s adapters.", action)
+	}
+	if discover {
+		return s.postDiscover(c, name)
 	}
 	if err := begin(name); err != nil {
 		return refuse(fasthttp.StatusNotFound, "Adapter %.200s: %v.", name, err)

@@ -49,8 +49,19 @@ var routeCases = []struct {
 	{"POST", "/api/plugins", "", 405, "GET, HEAD, OPTIONS"},
 	{"POST", "/api/plugins/mqtt/restart", "", 202, `{"message":"Adapter mqtt: restart is under way."}`},
 	{"POST", "/api/plugins/zigbee/restart", "", 404, "Adapter zigbee: there is no such adapter."},
-	{"POST", "/api/plugins/mqtt/explode", "", 404, "what can be asked of an adapter is disable, restart."},
+	{"POST", "/api/plugins/mqtt/explode", "", 404, "what can be asked of an adapter is disable, discover, restart."},
 	{"POST", "/api/plugins/mqtt", "", 404, "what can be asked of an adapter"},
+	{"POST", "/api/plugins/mqtt/discover", "", 200, `{"limit":10}`},
+	{"POST", "/api/plugins/mqtt/discover", `{"timeout": 2.5}`, 200, `{"limit":2.5}`},
+	{"POST", "/api/plugins/mqtt/discover", `{}`, 200, `{"limit":10}`},
+	{"POST", "/api/plugins/mqtt/discover", `{"timeout": 61}`, 400, "Parameter timeout must be 1 to 60 seconds."},
+	{"POST", "/api/plugins/mqtt/discover", `{"timeout": 0}`, 400, "Parameter timeout must be 1 to 60 seconds."},
+	{"POST", "/api/plugins/mqtt/discover", `{"time": 1}`, 400, "The body must be a JSON object"},
+	{"POST", "/api/plugins/mqtt/discover", `{} {}`, 400, "The body must be a JSON object"},
+	{"POST", "/api/plugins/zigbee/discover", "", 404, `{"message":"Adapter zigbee: there is no such adapter."}`},
+	{"POST", "/api/plugins/busy/discover", "", 409, "busy"},
+	{"POST", "/api/plugins/relay/discover", "", 501, "relay"},
+	{"POST", "/api/plugins/broken/discover", "", 502, "broken"},
 	{"GET", "/api/plugins/mqtt/restart", "", 405, "POST, OPTIONS"},
 	{"GET", "/api/events", "", 200, `[]`},
 	{"POST", "/api/events/tick", "", 200, `{"message":"Event tick fired."}`},
@@ -90,6 +101,7 @@ func TestRoutes(t *testing.T) {
 		s.ErrorLog = func() []byte { return []byte("one line\n") }
 		s.Scripts = func() any { return []map[string]string{{"file": "hall.js"}} }
 		s.Plugins, s.PluginActions = testPlugins(new([]string))
+		s.DiscoverPlugin = testDiscover
 	})
 	h.set("light.hall", "on", `{"brightness":255}`)
 	for _, c := range routeCases {

@@ -63,6 +63,10 @@ type Server struct {
 	// PluginActions are what POST /api/plugins/<name>/<action> begins, by action,
 	// without waiting for its end. The error is that there is no such adapter.
 	PluginActions map[string]func(name string) error
+	// DiscoverPlugin is POST /api/plugins/<name>/discover: it lets an adapter look for
+	// devices for as long as is given, and returns what it found, for encoding/json. Its
+	// error may be a *PluginError. None: there is no such path.
+	DiscoverPlugin func(ctx context.Context, name string, limit time.Duration) (any, error)
 	// CompileFilter returns the filter that a client asks for: the same one for
 	// filters that are the same. What is wrong with it is a *FilterError, and what
 	// is only for now wraps ErrFilterBusy. Each call

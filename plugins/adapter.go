@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"carillon/runtime"
@@ -26,6 +27,8 @@ type adapter struct {
 	stats    stats
 	values   values
 	logs     logLimits
+
+	discovering atomic.Bool // Discover is under way
 
 	mu sync.Mutex
 	// Guarded by mu.

@@ -34,6 +34,8 @@ type AdapterConfig struct {
 	Memory int64
 	// Disabled keeps it from running.
 	Disabled bool
+	// Deaf keeps it from following what happens in the home.
+	Deaf bool
 	// Env are the variables of its environment besides the few that all get: NAME
 	// passes the server's own on, NAME=value sets one.
 	Env []string
@@ -77,7 +79,7 @@ func (c *AdapterConfig) json() string {
 // sameProcess reports whether a process started for c would be started alike for
 // d.
 func (c *AdapterConfig) sameProcess(d *AdapterConfig) bool {
-	return slices.Equal(c.Args, d.Args) && c.SHA256 == d.SHA256 && c.User == d.User && c.Memory == d.Memory && slices.Equal(c.Env, d.Env)
+	return slices.Equal(c.Args, d.Args) && c.SHA256 == d.SHA256 && c.User == d.User && c.Memory == d.Memory && c.Deaf == d.Deaf && slices.Equal(c.Env, d.Env)
 }
 
 // path returns the executable's path.

@@ -19,8 +19,13 @@
 // one's first. A command's answer comes behind what was published under its context.
 // Items that are refused are named in the acknowledgement, with a counted reason.
 //
+// An adapter that follows events gets those of its selection once and in the order of
+// the journal, and only what the runtime has folded, or is told what it can't get. The
+// newest are held once for all follows; one that is behind them reads the journal.
+//
 // Blocking: an adapter may have Credit items on their way to the journal, and
-// gets credit back as the journal stores them. No adapter, stopped, silent or
+// gets credit back as the journal stores them. It is told as many events as it gave
+// credit for, and the tail never waits for it. No adapter, stopped, silent or
 // hostile, makes anybody else wait: every call to it has a deadline, every queue
 // a bound, and what breaks the contract ends the process with a named Reason.
 package plugins

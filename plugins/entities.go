@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"unicode/utf8"
@@ -43,19 +44,20 @@ type entity struct {
 }
 
 // declare takes devices in, and returns what is wrong with each. Those that are
-// all right belong to the adapter from then on.
+// all right belong to the adapter from then on. It costs what the devices have, not
+// what there is.
 func (es *entities) declare(generation int, devices []*wire.Device) []error {
 	es.changing.Lock()
 	defer es.changing.Unlock()
 	errs := make([]error, len(devices))
-	before := es.copy()
+	before := es.copy(devices)
 	good := 0
 	for i, d := range devices {
 		if errs[i] = es.add(generation, d); errs[i] == nil {
 			good++
 		}
 	}
-	if good == 0 || es.register() == nil {
+	if good == 0 || es.register(before.ids()) == nil {
 		return errs
 	}
 	// Somebody else has one of them: find out whose devices are to blame.
@@ -64,32 +66,45 @@ func (es *entities) declare(generation int, devices []*wire.Device) []error {
 		if errs[i] != nil {
 			continue
 		}
-		before = es.copy()
+		before = es.copy(devices[i : i+1])
 		if errs[i] = es.add(generation, d); errs[i] != nil {
 			continue
 		}
-		if errs[i] = es.register(); errs[i] != nil {
+		if errs[i] = es.register(before.ids()); errs[i] != nil {
 			es.restore(before)
 		}
 	}
 	return errs
 }
 
-// An image is what declare goes back to.
+// An image is what declare goes back to: all that devices may change.
 type image struct {
-	byID    map[string]entity
-	devices map[string][]string
+	byID    map[string]*entity  // nil: it is not there
+	devices map[string][]string // nil: it is not there
 }
 
-func (es *entities) copy() image {
+func (m image) ids() []string { return slices.Sorted(maps.Keys(m.byID)) }
+
+// copy returns an image of what devices may change.
+func (es *entities) copy(devices []*wire.Device) image {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	m := image{make(map[string]entity, len(es.byID)), make(map[string][]string, len(es.devices))}
-	for id, e := range es.byID {
-		m.byID[id] = *e
+	m := image{map[string]*entity{}, map[string][]string{}}
+	note := func(id string) {
+		if m.byID[id] = es.byID[id]; m.byID[id] != nil {
+			kept := *m.byID[id]
+			m.byID[id] = &kept
+			m.devices[kept.device] = slices.Clone(es.devices[kept.device])
+		}
 	}
-	for id, ids := range es.devices {
-		m.devices[id] = slices.Clone(ids)
+	for _, d := range devices {
+		m.devices[d.Id] = slices.Clone(es.devices[d.Id])
+		for _, id := range es.devices[d.Id] {
+			note(id)
+		}
+		for _, e := range d.Entities {
+			note(e.EntityId)
+		}
 	}
 	return m
 }
@@ -97,13 +112,15 @@ func (es *entities) copy() image {
 func (es *entities) restore(m image) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	clear(es.byID)
-	clear(es.devices)
 	for id, e := range m.byID {
-		es.byID[id] = &e
+		if es.byID[id] = e; e == nil {
+			delete(es.byID, id)
+		}
 	}
 	for id, ids := range m.devices {
-		es.devices[id] = slices.Clone(ids)
+		if es.devices[id] = ids; ids == nil {
+			delete(es.devices, id)
+		}
 	}
 }
 
@@ -172,21 +189,23 @@ func (es *entities) put(generation int, d *wire.Device, attributes []json.RawMes
 	es.devices[d.Id] = ids
 }
 
-// register tells the runtime what the adapter has.
-func (es *entities) register() error {
-	reg := runtime.Registration{Source: es.a.name}
+// register tells the runtime which of some entities the adapter has.
+func (es *entities) register(ids []string) error {
+	var a runtime.Amendment
 	es.mu.Lock()
-	for id, e := range es.byID {
-		reg.Entities = append(reg.Entities, id)
+	for _, id := range ids {
+		e := es.byID[id]
+		if e == nil {
+			a.Gone = append(a.Gone, id)
+			continue
+		}
+		a.Entities = append(a.Entities, id)
 		for _, name := range e.services {
-			reg.Services = append(reg.Services, runtime.Service{
-				Domain: runtime.Domain(id), Name: name, EntityID: id, Handler: es.a.obey,
-			})
+			a.Services = append(a.Services, runtime.Service{Domain: runtime.Domain(id), Name: name, EntityID: id, Handler: es.a.obey})
 		}
 	}
 	es.mu.Unlock()
-	slices.Sort(reg.Entities)
-	return es.a.host.Runtime.Register(es.a.producer(), reg)
+	return es.a.host.Runtime.Amend(es.a.producer(), a)
 }
 
 // drop forgets entities, and devices that have none then.
@@ -206,7 +225,7 @@ func (es *entities) drop(ids []string) error {
 		}
 	}
 	es.mu.Unlock()
-	return es.register()
+	return es.register(ids)
 }
 
 // undeclared returns the entities that the generation has not declared.

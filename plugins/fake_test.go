@@ -83,8 +83,11 @@ func runFake(words string) {
 	if f.beforeHandshake() {
 		return
 	}
-	if f.has("listen") {
+	switch {
+	case f.has("listen"):
 		sdk.Serve(&listener{words: f.words})
+	case f.has("hear"):
+		sdk.Serve(&hearer{answers: f.has("answer")})
 	}
 	goplugin.Serve(&goplugin.ServeConfig{
 		HandshakeConfig: sdk.Handshake,
@@ -136,7 +139,7 @@ func (f *fake) Describe(ctx context.Context, _ *wire.DescribeRequest) (*wire.Des
 	if f.has("huge-description") {
 		return &wire.Description{Name: "fake", Schema: strings.Repeat("x", 100<<20)}, nil
 	}
-	return &wire.Description{Name: "fake", Version: f.words["version"], Exclusive: f.has("exclusive"), Reconfigures: f.has("reconfigures")}, nil
+	return &wire.Description{Name: "fake", Version: f.words["version"], Exclusive: f.has("exclusive"), Reconfigures: f.has("reconfigures"), Discovers: f.has("discover") || f.has("boasts")}, nil
 }
 
 func (f *fake) Configure(ctx context.Context, r *wire.ConfigureRequest) (*wire.ConfigureResponse, error) {
@@ -190,7 +193,9 @@ func (f *fake) Session(stream wire.Adapter_SessionServer) error {
 		return err
 	}
 	f.credit = int(first.GetWelcome().Credit)
-	go f.listen()
+	if !f.has("reads-nothing") {
+		go f.listen()
+	}
 	if f.has("exclusive") { // the hardware
 		lock := f.words["lock"]
 		h, err := os.OpenFile(lock, os.O_CREATE|os.O_EXCL, 0o600)
@@ -201,9 +206,13 @@ func (f *fake) Session(stream wire.Adapter_SessionServer) error {
 		defer os.Remove(lock)
 	}
 	f.misbehave()
+	f.badFollows()
 	f.publish(device("lamp-"+f.id(), f.id()), state(f.id(), "off", ""))
 	if f.has("all") {
 		f.publishAll()
+	}
+	if f.has("devices") {
+		f.declare()
 	}
 	if f.has("big") {
 		f.big()
@@ -278,6 +287,10 @@ func (f *fake) listen() {
 			}
 		case *wire.FromHost_Command:
 			go f.obey(m.Command)
+		case *wire.FromHost_Happenings:
+			if f.has("tell-refusals") && m.Happenings.Error != "" {
+				fmt.Fprintln(os.Stderr, m.Happenings.Error)
+			}
 		}
 	}
 }

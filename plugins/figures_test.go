@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"carillon/plugins/adapter/wire"
 	"carillon/runtime"
 )
 
@@ -73,5 +74,37 @@ func BenchmarkNoticeKill(x *testing.B) {
 			x.Fatal(err)
 		}
 		b.awaitShown("light.lamp", runtime.Unavailable)
+	}
+}
+
+// declare declares devices of ten entities each, one a batch, and fires an event then.
+func (f *fake) declare() {
+	for d := range f.number("devices") {
+		var items []*wire.Item
+		var ids []string
+		for e := range 10 {
+			ids = append(ids, fmt.Sprintf("light.d%d_e%d", d, e))
+			items = append(items, state(ids[e], "off", ""))
+		}
+		f.publish(append([]*wire.Item{device(fmt.Sprint("d", d), ids...)}, items...)...)
+		if f.has("one-by-one") {
+			f.flush()
+		}
+	}
+	f.publish(event("declared", "{}"))
+}
+
+// BenchmarkDeclare500 is from the start of a process to 5,000 entities, with two
+// commands each, that it declares ten at a time: as fast as it can, and each only when the
+// one before is visible, as who asks its devices what they are.
+func BenchmarkDeclare500(x *testing.B) {
+	for _, words := range []string{"at-once", "one-by-one"} {
+		x.Run(words, func(x *testing.B) {
+			for x.Loop() {
+				b := newBench(x, nil, "lamps", "devices=500 "+words)
+				b.await("all is declared", func() bool { return len(b.find("declared")) == 1 })
+				b.stop()
+			}
+		})
 	}
 }

@@ -112,6 +112,9 @@ func (s *session) takeFollow(w *wire.Follow) *failure {
 	}
 	err := sel.check()
 	var from place
+	if s.deaf {
+		err = fmt.Errorf("the configuration does not let it hear events: to allow that, set plugins.%s.events to true", s.a.name)
+	}
 	if err == nil {
 		from, err = parsePlace(w.After)
 	}
@@ -164,6 +167,9 @@ func (s *session) takeUnfollow(w *wire.Unfollow) {
 
 // lag returns how many follows there are, and how far the last of them is behind.
 func (s *session) lag() (follows int, behind uint64) {
+	if s.ctx.Err() != nil {
+		return 0, 0
+	}
 	head := s.a.host.Runtime.Head()
 	s.follows.mu.Lock()
 	defer s.follows.mu.Unlock()

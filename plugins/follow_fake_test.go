@@ -97,3 +97,23 @@ func readHeard(file string) (all []heard) {
 	}
 	return all
 }
+
+// A hearer is an adapter that hears of ticks, and may answer each.
+type hearer struct{ answers bool }
+
+func (h *hearer) Describe() sdk.Description { return sdk.Description{Name: "hearer", Version: "1"} }
+
+func (h *hearer) Configure(context.Context, sdk.Config) error { return nil }
+
+func (h *hearer) Run(ctx context.Context, host *sdk.Host) error {
+	return host.Follow(ctx, sdk.Follow{Selection: sdk.Selection{Types: []string{"tick"}}}, func(list []sdk.Happening) error {
+		for range list {
+			if h.answers {
+				if err := host.Fire(ctx, "answer", nil); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}

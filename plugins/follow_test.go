@@ -5,10 +5,12 @@ package plugins
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -218,5 +220,178 @@ func checkSnapshot(t *testing.T, all []heard, entities ...string) {
 	}
 	if len(all) > len(entities) && all[len(entities)].Present {
 		t.Errorf("got one more present state: %+v", all[len(entities)].Happening)
+	}
+}
+
+// A publisher of states has the present ones of all entities first and then every
+// change, and nothing twice, whatever happens meanwhile.
+func TestSnapshotThenChanges(t *testing.T) {
+	a := newAudience(t, "types=none")
+	const entities, rounds = 50, 60
+	set := func(round int) {
+		changes := make([]runtime.Change, entities)
+		for i := range changes {
+			changes[i] = runtime.Change{EntityID: fmt.Sprintf("sensor.s%d", i), State: fmt.Sprint(round), Source: "api"}
+		}
+		if _, err := a.rt.Set(t.Context(), changes...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(0)
+	a.put("ears", "listen snapshot domains=sensor,light")
+	for round := 1; round <= rounds || len(a.heard()) == 0; round++ {
+		set(round)
+	}
+	set(1 << 20)
+	last := map[string]int{}
+	a.await("the last is heard", func() bool {
+		all := a.heard()
+		return len(all) > 0 && strings.Contains(string(all[len(all)-1].JSON), "1048576")
+	})
+	presents := 0
+	for i, one := range a.heard() {
+		var e struct {
+			Data struct {
+				Old, New *struct{ State string }
+			}
+		}
+		text := strings.NewReplacer("old_state", "old", "new_state", "new").Replace(string(one.JSON))
+		if err := json.Unmarshal([]byte(text), &e); err != nil {
+			t.Fatal(err)
+		}
+		now, _ := strconv.Atoi(e.Data.New.State)
+		before, known := last[one.EntityID]
+		switch {
+		case one.EntityID == "light.listener":
+			t.Errorf("it hears of its own entity: %s", one.JSON)
+		case one.Present && (known || e.Data.Old != nil || presents != i):
+			t.Fatalf("happening %d: got a present state again, or behind changes: %s", i, one.JSON)
+		case !one.Present && (!known || e.Data.Old == nil || e.Data.Old.State != fmt.Sprint(before)):
+			t.Fatalf("happening %d: a change is missing or told twice: %s, and it was %d (%v)", i, one.JSON, before, known)
+		}
+		if one.Present {
+			presents++
+		}
+		last[one.EntityID] = now
+	}
+	if presents != entities || len(last) != entities {
+		t.Errorf("got %d present states and %d entities, want %d", presents, len(last), entities)
+	}
+}
+
+func TestFollowSelects(t *testing.T) {
+	for _, test := range []struct {
+		words string
+		want  []string
+	}{
+		{"domains=switch", []string{"switch.hall", "switch.attic"}},
+		{"types=state_* entities=*.hall", []string{"switch.hall", "sensor.hall"}},
+		{"types=state_changed domains=sensor entities=*.hall,*.attic", []string{"sensor.hall"}},
+		{"own types=state_changed entities=light.*,switch.a*", []string{"light.listener", "switch.attic"}},
+		{"types=button,other", []string{""}},
+	} {
+		t.Run(test.words, func(t *testing.T) {
+			a := newAudience(t, "types=none")
+			for _, id := range []string{"switch.hall", "sensor.hall", "switch.attic"} {
+				if _, err := a.rt.Set(t.Context(), runtime.Change{EntityID: id, State: "on", Source: "api"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := a.rt.Fire(t.Context(), runtime.NewEvent{Type: "button", Source: "api"}); err != nil {
+				t.Fatal(err)
+			}
+			a.put("ears", "listen after=epoch1-0 "+test.words)
+			a.await("it is swapped", func() bool { return a.status("ears").Generation == 2 })
+			a.awaitFollow()
+			slices.Sort(test.want)
+			var got []string
+			a.await("what it asks for is heard", func() bool {
+				got = got[:0]
+				for _, one := range a.heard() {
+					got = append(got, one.EntityID)
+				}
+				slices.Sort(got)
+				return len(slices.Compact(slices.Clone(got))) >= len(test.want)
+			})
+			if got = slices.Compact(got); !slices.Equal(got, test.want) {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// The server starts anew: with it the runtime and the host, over the same journal.
+func TestFollowResumesOverRestartOfTheServer(t *testing.T) {
+	a := newAudience(t, "types=tick resume=yes")
+	a.awaitFollow()
+	a.fire(1, 10)
+	a.await("they are heard", func() bool { return len(a.ticks()) >= 10 })
+	a.stop()
+	a.fire(11, 20)
+	rt, err := runtime.Open(t.Context(), &a.journal, runtime.Options{Log: a.host.Log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { rt.Close() })
+	a.rt = rt
+	a.host = &Host{Dir: a.host.Dir, DataDir: a.host.DataDir, Log: a.host.Log, Quiet: a.host.Quiet, times: impatient,
+		Runtime: rt, Epoch: "epoch1", First: a.first.Load, Replay: a.replay(a.bench)}
+	a.start()
+	a.awaitFollow()
+	a.fire(21, 30)
+	a.await("the others are heard", func() bool { return len(a.ticks()) >= 30 })
+	checkNumbers(t, "", a.ticks())
+}
+
+// A journal that can't be read for a while, and lets go of events as it is read.
+func TestFollowJournalInTrouble(t *testing.T) {
+	wait := filepath.Join(t.TempDir(), "wait")
+	if err := os.WriteFile(wait, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := newAudience(t, "types=none")
+	a.fire(1, 2*feedEvents)
+	from := a.find("tick")[0].Seq
+	sound := a.host.Replay
+	var tries, read atomic.Int64
+	a.host.Replay = nil // set again below, before anybody reads
+	a.stop()
+	a.host = &Host{Dir: a.host.Dir, DataDir: a.host.DataDir, Log: a.host.Log, Quiet: a.host.Quiet, times: impatient,
+		Runtime: a.rt, Epoch: "epoch1", First: a.first.Load,
+		Replay: func(ctx context.Context, after uint64, fn func(*runtime.Event) bool) error {
+			if tries.Add(1) < 5 {
+				return errors.New("the disk is slow")
+			}
+			return sound(ctx, after, func(e *runtime.Event) bool {
+				if read.Add(1) == 3000 { // retention was faster
+					a.first.Store(e.Seq + 500)
+				}
+				if e.Seq >= a.first.Load() {
+					return fn(e)
+				}
+				return true
+			})
+		}}
+	a.put("ears", fmt.Sprintf("listen types=tick after=epoch1-%d", from-1))
+	a.start()
+	a.awaitFollow()
+	a.fire(2*feedEvents+1, 2*feedEvents+10)
+	a.await("the last is heard", func() bool { n := a.ticks(); return len(n) > 0 && n[len(n)-1] == 2*feedEvents+10 })
+	got := a.ticks()
+	i := slices.Index(got, -1)
+	if i < 2000 || got[i-1] != i || got[i+1] != i+501 {
+		t.Fatalf("got the gap behind %d events, from %d to %d", i, got[max(i-1, 0)], got[i+1])
+	}
+	gap := a.heard()[i].Gap
+	if gap.Reason != sdk.GapAgedOut || gap.From != from+uint64(i) || gap.To != gap.From+499 {
+		t.Errorf("got %+v", gap)
+	}
+	for j, n := range got[i+1:] {
+		if n != i+501+j {
+			t.Fatalf("behind the gap: got %d at place %d", n, j)
+		}
+	}
+	if a.status("ears").Counters.FollowGaps != 1 {
+		t.Errorf("got %d gaps counted, want 1", a.status("ears").Counters.FollowGaps)
 	}
 }

@@ -25,6 +25,7 @@ type session struct {
 	out    outbox
 	pub    publisher
 	calls  calls
+	deaf   bool           // it may follow nothing
 	done   sync.WaitGroup // receive, send, beat and followers
 
 	follows follows
@@ -43,7 +44,7 @@ type session struct {
 
 // openSession opens the session of g and begins to take what it publishes.
 func (g *generation) openSession() (*session, error) {
-	s := &session{a: g.a, g: g, closed: make(chan struct{})}
+	s := &session{a: g.a, g: g, deaf: g.spec.conf.Deaf, closed: make(chan struct{})}
 	s.ctx, s.end = context.WithCancelCause(context.Background())
 	s.out.init()
 	s.calls.init()

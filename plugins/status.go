@@ -29,6 +29,7 @@ type Status struct {
 	Version    string    `json:"version,omitempty"` // as the adapter says
 	Summary    string    `json:"summary,omitempty"` // as the adapter says
 	Exclusive  bool      `json:"exclusive"`
+	Discovers  bool      `json:"discovers"`  // it can look for devices, see Discover
 	Generation int       `json:"generation"` // in service, else the last that was tried
 	State      State     `json:"state"`
 	Since      time.Time `json:"since"` // when State became what it is
@@ -63,7 +64,7 @@ type Counters struct {
 
 // stats are the numbers of one adapter.
 type stats struct {
-	items, refusedItems, dropped, commands, failures, lateResults, logLines, logDropped, valuesDropped, undrained, followed, followGaps atomic.Int64
+	items, refusedItems, dropped, commands, failures, lateResults, logLines, logDropped, valuesDropped, undrained, followed, followGaps, discoveries atomic.Int64
 
 	queue, queueBytes atomic.Int64
 }
@@ -123,7 +124,8 @@ func (a *adapter) running(g *generation) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	st := &a.status
-	st.Generation, st.Version, st.Summary, st.Exclusive = g.number, g.desc.Version, g.desc.Summary, g.desc.Exclusive
+	st.Generation, st.Version, st.Summary = g.number, g.desc.Version, g.desc.Summary
+	st.Exclusive, st.Discovers = g.desc.Exclusive, g.desc.Discovers
 	st.SHA256, st.PID = g.program.sum, g.process.pid()
 	if a.inUse = g; st.State == Ready {
 		st.Reason, st.Error = "", ""

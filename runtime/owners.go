@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"sync"
@@ -30,6 +31,13 @@ type Registration struct {
 	Services []Service
 }
 
+// An Amendment is a change of what a producer has, at the cost of what changes.
+type Amendment struct {
+	Entities []string  // that it has from now on; what they took before they take no more
+	Services []Service // that they take
+	Gone     []string  // entities that it has no more
+}
+
 // owners knows which producer owns which entity and answers which command.
 type owners struct {
 	r     *Runtime
@@ -37,18 +45,22 @@ type owners struct {
 
 	mu sync.RWMutex
 	// Guarded by mu.
-	byProducer map[string]Registration
+	byProducer map[string]holding
 	byEntity   map[string]string                   // the producer's name
 	services   map[serviceName]map[string]*Service // by entity id; "" for a service of its own
 	leaving    map[string]*time.Timer              // entities without a producer, until they are removed
 	closed     bool
 }
 
+// A holding is what one producer has: the services of each entity, by its id; "" for
+// those of its own.
+type holding map[string][]serviceName
+
 type serviceName struct{ domain, name string }
 
 func (o *owners) init(r *Runtime, grace time.Duration) {
 	o.r, o.grace = r, grace
-	o.byProducer = map[string]Registration{}
+	o.byProducer = map[string]holding{}
 	o.byEntity = map[string]string{}
 	o.services = map[serviceName]map[string]*Service{}
 	o.leaving = map[string]*time.Timer{}
@@ -71,24 +83,44 @@ func (r *Runtime) SetGrace(d time.Duration) {
 func (r *Runtime) Register(producer string, reg Registration) error {
 	o := &r.owners
 	o.mu.Lock()
-	if err := o.check(producer, reg); err != nil {
+	if err := o.check(producer, reg.Entities, reg.Services); err != nil {
 		o.mu.Unlock()
 		return err
 	}
-	former := o.byProducer[producer]
-	o.forget(producer, former)
-	if len(reg.Entities)+len(reg.Services) > 0 {
-		o.adopt(producer, reg)
-	}
-	dropped := slices.DeleteFunc(slices.Clone(former.Entities), func(id string) bool { return o.byEntity[id] != "" })
+	former := slices.Sorted(maps.Keys(o.byProducer[producer]))
+	o.replace(producer, former, reg.Entities, reg.Services)
+	dropped := slices.DeleteFunc(former, func(id string) bool { return id == "" || o.byEntity[id] != "" })
 	o.mu.Unlock()
 	o.release(context.Background(), dropped)
 	return nil
 }
 
-func (o *owners) check(producer string, reg Registration) error {
-	mine := make(map[string]bool, len(reg.Entities))
-	for _, id := range reg.Entities {
+// Amend changes a part of what a producer has, as Register does the whole: at once,
+// and not at all if it is refused.
+func (r *Runtime) Amend(producer string, a Amendment) error {
+	o := &r.owners
+	o.mu.Lock()
+	err := o.check(producer, a.Entities, a.Services)
+	for _, s := range a.Services {
+		if err == nil && s.EntityID == "" {
+			err = invalid("service", "%s.%s is for no entity", s.Domain, s.Name)
+		}
+	}
+	if err != nil {
+		o.mu.Unlock()
+		return err
+	}
+	gone := slices.DeleteFunc(slices.Clone(a.Gone), func(id string) bool { return o.byEntity[id] != producer })
+	o.replace(producer, slices.Concat(gone, a.Entities), a.Entities, a.Services)
+	dropped := slices.DeleteFunc(gone, func(id string) bool { return o.byEntity[id] != "" })
+	o.mu.Unlock()
+	o.release(context.Background(), dropped)
+	return nil
+}
+
+func (o *owners) check(producer string, entities []string, services []Service) error {
+	mine := make(map[string]bool, len(entities))
+	for _, id := range entities {
 		mine[id] = true
 		if !ValidEntityID(id) {
 			return invalid("entity_id", "%.300q is none: it is <domain>.<object>, both of lower-case letters, digits and single underscores (light.kitchen)", id)
@@ -97,60 +129,58 @@ func (o *owners) check(producer string, reg Registration) error {
 			return invalid("entity_id", "%s belongs to %s: an entity has one owner", id, owner)
 		}
 	}
-	for _, s := range reg.Services {
+	for _, s := range services {
+		name := serviceName{s.Domain, s.Name}
 		if !validSlug(s.Domain) || !validSlug(s.Name) {
 			return invalid("service", "%q is none: domain and name are of lower-case letters, digits and single underscores", s.Domain+"."+s.Name)
 		}
 		if s.EntityID != "" && !mine[s.EntityID] {
 			return invalid("service", "%s.%s is for %s, which is not among the producer's entities", s.Domain, s.Name, s.EntityID)
 		}
-		if other := o.services[serviceName{s.Domain, s.Name}][""]; s.EntityID == "" && other != nil && !o.has(producer, other) {
+		if s.EntityID == "" && o.services[name][""] != nil && !slices.Contains(o.byProducer[producer][""], name) {
 			return invalid("service", "%s.%s is answered by another producer already", s.Domain, s.Name)
 		}
 	}
 	return nil
 }
 
-func (o *owners) has(producer string, s *Service) bool {
-	for i := range o.byProducer[producer].Services {
-		if &o.byProducer[producer].Services[i] == s {
-			return true
-		}
+// replace takes entities away from a producer, with what they take, and gives it others.
+// The id "" stands for the services of its own.
+func (o *owners) replace(producer string, former, entities []string, services []Service) {
+	has := o.byProducer[producer]
+	if has == nil {
+		has = holding{}
+		o.byProducer[producer] = has
 	}
-	return false
-}
-
-func (o *owners) forget(producer string, reg Registration) {
-	for _, id := range reg.Entities {
+	for _, id := range former {
+		for _, name := range has[id] {
+			delete(o.services[name], id)
+			if len(o.services[name]) == 0 {
+				delete(o.services, name)
+			}
+		}
+		delete(has, id)
 		delete(o.byEntity, id)
 	}
-	for _, s := range reg.Services {
-		name := serviceName{s.Domain, s.Name}
-		delete(o.services[name], s.EntityID)
-		if len(o.services[name]) == 0 {
-			delete(o.services, name)
-		}
-	}
-	delete(o.byProducer, producer)
-}
-
-func (o *owners) adopt(producer string, reg Registration) {
-	reg.Entities, reg.Services = slices.Clone(reg.Entities), slices.Clone(reg.Services)
-	o.byProducer[producer] = reg
-	for _, id := range reg.Entities {
-		o.byEntity[id] = producer
+	for _, id := range entities {
+		has[id], o.byEntity[id] = nil, producer
 		if t := o.leaving[id]; t != nil {
 			t.Stop()
 			delete(o.leaving, id)
 		}
 	}
-	for i := range reg.Services {
-		s := &reg.Services[i]
+	services = slices.Clone(services)
+	for i := range services {
+		s := &services[i]
 		name := serviceName{s.Domain, s.Name}
 		if o.services[name] == nil {
 			o.services[name] = map[string]*Service{}
 		}
 		o.services[name][s.EntityID] = s
+		has[s.EntityID] = append(has[s.EntityID], name)
+	}
+	if len(has) == 0 {
+		delete(o.byProducer, producer)
 	}
 }
 

@@ -361,3 +361,69 @@ func TestReleaseUnclaimed(t *testing.T) {
 		}
 	}
 }
+
+// An amendment changes what it names, or nothing.
+func TestAmend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, &runtimetest.Journal{}, runtime.Options{Grace: time.Minute})
+		handler := func(context.Context, *runtime.Command) (json.RawMessage, error) { return nil, nil }
+		service := func(id, name string) runtime.Service {
+			return runtime.Service{Domain: runtime.Domain(id), Name: name, EntityID: id, Handler: handler}
+		}
+		takes := func() string {
+			var text []string
+			for _, s := range r.Services() {
+				text = append(text, fmt.Sprintf("%s.%s%v", s.Domain, s.Name, s.Entities))
+			}
+			return strings.Join(text, " ")
+		}
+		amend := func(a runtime.Amendment) {
+			t.Helper()
+			if err := r.Amend("lamps", a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.Register("other.js", runtime.Registration{Entities: []string{"light.other"}}); err != nil {
+			t.Fatal(err)
+		}
+		amend(runtime.Amendment{Entities: []string{"light.a"}, Services: []runtime.Service{service("light.a", "turn_on"), service("light.a", "turn_off")}})
+		amend(runtime.Amendment{Entities: []string{"light.b"}, Services: []runtime.Service{service("light.b", "turn_on")}})
+		if got, want := takes(), "light.turn_off[light.a] light.turn_on[light.a light.b]"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		for _, id := range []string{"light.a", "light.b", "light.other"} {
+			set(t, r, runtime.Change{EntityID: id, State: "on", Source: "lamps@1"})
+		}
+		for what, wrong := range map[string]runtime.Amendment{
+			"another's entity":           {Entities: []string{"light.c", "light.other"}, Gone: []string{"light.a"}},
+			"a service of no entity":     {Entities: []string{"light.a"}, Services: []runtime.Service{{Domain: "light", Name: "x", Handler: handler}}},
+			"a service of one unnamed":   {Services: []runtime.Service{service("light.a", "toggle")}},
+			"an entity that can't be":    {Entities: []string{"Light"}},
+			"a service that can't be so": {Entities: []string{"light.a"}, Services: []runtime.Service{service("light.a", "Turn")}},
+		} {
+			if err := r.Amend("lamps", wrong); err == nil {
+				t.Errorf("%s was taken", what)
+			}
+		}
+		if got, want := takes(), "light.turn_off[light.a] light.turn_on[light.a light.b]"; got != want {
+			t.Errorf("after what was refused: got %s, want %s", got, want)
+		}
+		amend(runtime.Amendment{Entities: []string{"light.a"}, Services: []runtime.Service{service("light.a", "toggle")}, Gone: []string{"light.b", "light.other", "light.none"}})
+		if got, want := takes(), "light.toggle[light.a]"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		for id, want := range map[string]string{"light.a": "on", "light.b": runtime.Unavailable, "light.other": "on"} {
+			if got := r.State(id).State; got != want {
+				t.Errorf("%s: got %s, want %s", id, got, want)
+			}
+		}
+		amend(runtime.Amendment{Entities: []string{"light.b"}}) // within the grace period
+		time.Sleep(2 * time.Minute)
+		if r.State("light.b") == nil {
+			t.Error("light.b came back, and was removed")
+		}
+		if err := r.Register("lamps", runtime.Registration{}); err != nil || takes() != "" {
+			t.Errorf("behind the end: got %v, %s", err, takes())
+		}
+	})
+}

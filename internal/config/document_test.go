@@ -49,6 +49,7 @@ stands for any characters but ` + "`/`, `?` for one of them, and `[a-z]`" + ` fo
 | ` + "`memory`" + ` | Most memory for its data, on Linux. Less than 64 MiB doesn't start a program in Go. |
 | ` + "`user`" + ` | The system's user that it runs as, on Unix; the server must be root for it. |
 | ` + "`env`" + ` | Variables of its environment, which is nearly empty without: NAME passes the server's own on, NAME=value sets one. |
+| ` + "`events`" + ` | Whether it may hear what happens in the home: all states and events. By default it may unless it has a ` + "`user`" + ` of its own. |
 | ` + "`disabled`" + ` | true: it is not run. |
 
 A change takes effect adapter by adapter: the new one takes over from the one that runs. What an adapter says is wrong with its

@@ -22,6 +22,7 @@ type Plugin struct {
 	User     string          `json:"user,omitempty"`     // of the system, that it runs as; empty: the server's
 	Memory   int64           `json:"memory,omitempty"`   // bytes; 0: no bound
 	Disabled bool            `json:"disabled,omitempty"` // it is not to run
+	Events   *bool           `json:"events,omitempty"`   // it may hear what happens in the home; nil: if it runs as the server does
 	Env      []string        `json:"env,omitempty"`      // NAME or NAME=value
 }
 
@@ -32,7 +33,7 @@ const (
 )
 
 // pluginKeys are the keys of one adapter.
-var pluginKeys = []string{"path", "args", "config", "sha256", "memory", "user", "env", "disabled"}
+var pluginKeys = []string{"path", "args", "config", "sha256", "memory", "user", "env", "events", "disabled"}
 
 // plugins is the value of plugins.
 var plugins = value{
@@ -112,6 +113,8 @@ func (p *parser) plugin(v at) (a Plugin) {
 			setScalar(p, e, words, "nobody", &a.User)
 		case "env":
 			a.Env = items(p, e, variable, maxPluginArgs, "[HOST_SYS=/host/sys]")
+		case "events":
+			setScalar(p, e, choices([]string{"true", "false"}, []*bool{new(true), new(false)}), "true", &a.Events)
 		case "disabled":
 			setScalar(p, e, choices([]string{"true", "false"}, []bool{true, false}), "true", &a.Disabled)
 		default:

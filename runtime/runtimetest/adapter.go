@@ -40,8 +40,9 @@ type AdapterTest struct {
 // TestAdapter checks that an adapter keeps the contract, as far as a host can see
 // it: ids, credit and sizes of batches; that only what was declared is published, and
 // well formed; beats and health while the journal stands still; that each command
-// is answered once and in time; that a drain publishes everything; that it ends
-// with its host; and the errors of its configuration. Commands are really given: an
+// is answered once and in time; that credit for events that it follows is given back as
+// they are taken; that a drain publishes everything; that it ends with its host; and
+// the errors of its configuration. Commands are really given: an
 // adapter with hardware moves it.
 func TestAdapter(t *testing.T, a AdapterTest) {
 	for _, c := range adapterChecks {
@@ -66,6 +67,7 @@ var adapterChecks = []struct {
 	{"credit", (*trial).checkCredit},
 	{"beats", (*trial).checkBeats},
 	{"commands", (*trial).checkCommands},
+	{"follows", (*trial).checkFollows},
 	{"drain", (*trial).checkDrain},
 	{"lost host", (*trial).checkLostHost},
 }

@@ -15,3 +15,12 @@ func TestVirtualKeepsTheContract(t *testing.T) {
 		Entities: 23,
 	})
 }
+
+func TestVirtualThatFollowsKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	TestAdapter(t, AdapterTest{
+		New:      func() adapter.Adapter { return &Virtual{} },
+		Config:   `{"lamps":1,"follow":true}`,
+		Entities: 2,
+	})
+}

@@ -298,6 +298,11 @@ func (tr *trial) checkDrain() {
 	if s == nil || !s.ready() {
 		return
 	}
+	tr.drainNow(s)
+}
+
+// drainNow drains the adapter while the journal stands still, and lets that go on then.
+func (tr *trial) drainNow(s *watchedSession) {
 	s.hold(true)
 	s.busy(500 * time.Millisecond)
 	type end struct {

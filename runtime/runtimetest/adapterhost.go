@@ -39,6 +39,10 @@ type watchedSession struct {
 	contexts map[string]bool // of the commands that were given
 	beats    []uint64        // that came back
 	metrics  map[string]bool
+
+	follows    map[uint64]*watchedFollow
+	lastFollow uint64
+	flooding   bool // follows are told without end
 }
 
 // open configures the adapter and opens a session.
@@ -56,10 +60,12 @@ func (tr *trial) open(w *wire.Welcome, holding bool) *watchedSession {
 	}
 	w.Generation = "test@1"
 	w.BeatEveryMs = 1000
+	w.MaxFollows = testFollows
 	s := &watchedSession{
 		tr: tr, stream: stream, limits: w, over: make(chan error, 1), holding: holding, credit: int(w.Credit),
 		devices: map[string][]string{}, entities: map[string]*wire.Entity{}, metrics: map[string]bool{},
 		commands: map[uint64]string{}, answers: map[uint64]*wire.Result{}, contexts: map[string]bool{"": true},
+		follows: map[uint64]*watchedFollow{},
 	}
 	s.send(&wire.FromHost{Message: &wire.FromHost_Welcome{Welcome: w}})
 	go s.receive()
@@ -86,10 +92,13 @@ func (s *watchedSession) receive() {
 		}
 		s.mu.Lock()
 		s.take(m)
-		acks := s.acknowledge()
+		acks, told := s.acknowledge(), s.told()
 		s.mu.Unlock()
 		for _, a := range acks {
 			s.send(&wire.FromHost{Message: &wire.FromHost_Ack{Ack: a}})
+		}
+		for _, t := range told {
+			s.send(t)
 		}
 	}
 }
@@ -119,6 +128,12 @@ func (s *watchedSession) take(m *wire.FromAdapter) {
 		if m.Log.Message == "" {
 			s.tr.fail("a log line has no message: %v", m.Log)
 		}
+	case *wire.FromAdapter_Follow:
+		s.follow(m.Follow)
+	case *wire.FromAdapter_FollowCredit:
+		s.followCredit(m.FollowCredit)
+	case *wire.FromAdapter_Unfollow:
+		s.unfollow(m.Unfollow)
 	default:
 		s.tr.fail("a message is empty")
 	}

@@ -122,6 +122,16 @@ func eachResult(f func(m *wire.FromAdapter) []*wire.FromAdapter) func(*wire.From
 	}
 }
 
+// eachFollow mangles follows.
+func eachFollow(f func(*wire.Follow)) func(*wire.FromAdapter) []*wire.FromAdapter {
+	return func(m *wire.FromAdapter) []*wire.FromAdapter {
+		if w := m.GetFollow(); w != nil {
+			f(w)
+		}
+		return []*wire.FromAdapter{m}
+	}
+}
+
 func firstState(b *wire.Batch, item *wire.Item) {
 	for i, old := range b.Items {
 		if old.GetState() != nil {
@@ -226,6 +236,27 @@ var breaches = []struct {
 		<-stream.Context().Done()
 		return err
 	}}},
+	{"follows", "behind follow 0", saboteur{send: eachFollow(func(w *wire.Follow) { w.Id++ })}},
+	{"follows", "it may be 1 to 65536", saboteur{send: eachFollow(func(w *wire.Follow) { w.Credit = 4e9 })}},
+	{"follows", "it may have 100, of 255", saboteur{send: eachFollow(func(w *wire.Follow) { w.Types = append(w.Types, strings.Repeat("x", 1<<20)) })}},
+	{"follows", "and was sent what takes", saboteur{send: func(m *wire.FromAdapter) []*wire.FromAdapter {
+		if c := m.GetFollowCredit(); c != nil {
+			c.Credit *= 100
+		}
+		return []*wire.FromAdapter{m}
+	}}},
+	{"follows", "giving back the credit", saboteur{send: func(m *wire.FromAdapter) []*wire.FromAdapter {
+		if m.GetFollowCredit() != nil {
+			return nil
+		}
+		return []*wire.FromAdapter{m}
+	}}},
+	{"follows", "more than the 16 follows", saboteur{send: func(m *wire.FromAdapter) (all []*wire.FromAdapter) {
+		for n := uint64(1); m.GetFollow() != nil && n <= 17; n++ {
+			all = append(all, &wire.FromAdapter{Message: &wire.FromAdapter_Follow{Follow: &wire.Follow{Id: n, Credit: 1}}})
+		}
+		return append(all, m)
+	}}},
 	{"drain", "not acknowledged", saboteur{drain: func(context.Context, wire.AdapterServer) (*wire.DrainResponse, error) {
 		return &wire.DrainResponse{}, nil
 	}}},
@@ -328,8 +359,8 @@ func failuresOf(ctx context.Context, check string, within time.Duration, serve f
 	ctx, cancel := context.WithCancel(ctx)
 	var cleanups []func()
 	tr := newTrial(ctx, AdapterTest{
-		serve: serve, Config: `{"lamps":2,"counters":5,"every_ms":1}`, Wrong: map[string]string{`{"lamps":-1}`: "/lamps"},
-		Entities: 7, Within: within,
+		serve: serve, Config: `{"lamps":2,"counters":5,"every_ms":1,"follow":true}`, Wrong: map[string]string{`{"lamps":-1}`: "/lamps"},
+		Entities: 8, Within: within,
 	}, func(f func()) { cleanups = append(cleanups, f) }, func(format string, args ...any) {
 		mu.Lock()
 		defer mu.Unlock()

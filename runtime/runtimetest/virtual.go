@@ -3,6 +3,7 @@ package runtimetest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -27,11 +28,12 @@ type virtualConfig struct {
 	Counters int    `json:"counters"` // sensor.virtual_0 and on
 	EveryMS  int    `json:"every_ms"` // how often counters count; 0: never
 	Prefix   string `json:"prefix"`   // in place of "virtual"
+	Follow   bool   `json:"follow"`   // sensor.virtual_heard counts the changes that others make
 }
 
 const virtualSchema = `{"type":"object","additionalProperties":false,"properties":{
  "lamps":{"type":"integer","minimum":0},"counters":{"type":"integer","minimum":0},
- "every_ms":{"type":"integer","minimum":0},"prefix":{"type":"string"}}}`
+ "every_ms":{"type":"integer","minimum":0},"prefix":{"type":"string"},"follow":{"type":"boolean"}}}`
 
 // Describe is the Adapter's.
 func (v *Virtual) Describe() adapter.Description {
@@ -82,7 +84,25 @@ func (v *Virtual) Run(ctx context.Context, h *adapter.Host) error {
 		}
 	}
 	h.Log().Info("virtual devices are there", "lamps", v.config.Lamps, "counters", v.config.Counters)
+	if v.config.Follow {
+		return errors.Join(v.declare(ctx, h, v.heard(), "0"), v.follow(ctx, h))
+	}
 	return v.count(ctx, h)
+}
+
+func (v *Virtual) heard() string { return "sensor." + v.config.Prefix + "_heard" }
+
+// follow counts what others change, and counts beside.
+func (v *Virtual) follow(ctx context.Context, h *adapter.Host) error {
+	counted := make(chan error, 1)
+	go func() { counted <- v.count(ctx, h) }()
+	n := 0
+	f := adapter.Follow{Selection: adapter.Selection{Types: []string{"state_changed"}}}
+	err := h.Follow(ctx, f, func(list []adapter.Happening) error {
+		n += len(list)
+		return h.Set(ctx, adapter.State{EntityID: v.heard(), State: strconv.Itoa(n)})
+	})
+	return errors.Join(err, <-counted)
 }
 
 func (v *Virtual) counter(i int) string { return fmt.Sprintf("sensor.%s_%d", v.config.Prefix, i) }
