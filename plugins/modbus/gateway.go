@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"carillon/plugins/adapter"
+)
+
+// version can be set by the linker: -ldflags "-X main.version=1.2.3".
+var version = "1.0.0"
+
+// A gateway is the adapter.
+type gateway struct {
+	dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	mu sync.Mutex
+	// Guarded by mu.
+	devices []*device // set by Configure before Run
+	lines   []*line   // set by Run
+
+	outlets map[string]outlet // by entity; static once Run takes commands
+
+	counting sync.Mutex
+	counters map[string]float64 // guarded by counting
+}
+
+// An outlet is a point, and where it is reached.
+type outlet struct {
+	point   *point
+	station *station
+	line    *line
+}
+
+func newGateway() *gateway {
+	return &gateway{dial: (&net.Dialer{}).DialContext, outlets: map[string]outlet{}, counters: map[string]float64{}}
+}
+
+// Describe is the Adapter's. It is exclusive: many devices take one connection only.
+func (g *gateway) Describe() adapter.Description {
+	return adapter.Description{
+		Name: "modbus", Version: version, Schema: json.RawMessage(schema), Exclusive: true,
+		Summary: "Devices on Modbus TCP, and on RTU over TCP.",
+	}
+}
+
+// Configure is the Adapter's.
+func (g *gateway) Configure(_ context.Context, c adapter.Config) error {
+	devices, err := readSettings(c)
+	if err == nil && !c.ValidateOnly {
+		g.mu.Lock()
+		g.devices = devices
+		g.mu.Unlock()
+	}
+	return err
+}
+
+// Run is the Adapter's.
+func (g *gateway) Run(ctx context.Context, h *adapter.Host) error {
+	lines := g.connect(h)
+	h.OnCommand(g.obey)
+	for _, d := range g.devices {
+		for _, p := range d.points {
+			d.Entities = append(d.Entities, p.entity())
+		}
+		if err := h.Declare(ctx, d.Device); err != nil {
+			return fmt.Errorf("declaring %s: %w", d.ID, err)
+		}
+	}
+	for _, name := range []string{"requests_total", "errors_total", "exceptions_total", "timeouts_total", "connects_total", "polls_skipped_total", "stray_bytes_total"} {
+		g.count(h, name, 0)
+	}
+	return runAll(ctx, lines)
+}
+
+// runAll runs the lines until ctx ends, or one has an error.
+func runAll(ctx context.Context, lines []*line) error {
+	failed := make(chan error, len(lines))
+	within, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var all sync.WaitGroup
+	for _, l := range lines {
+		all.Go(func() {
+			if err := l.run(within); err != nil {
+				failed <- err
+				cancel(err)
+			}
+		})
+	}
+	all.Wait()
+	close(failed)
+	return <-failed // nil if there is none
+}
+
+// connect makes the lines: one for each address.
+func (g *gateway) connect(h host) []*line {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	byAddress := map[string]*line{}
+	for _, d := range g.devices {
+		l := byAddress[d.address]
+		if l == nil {
+			l = &line{address: d.address, rtu: d.rtu, dial: g.dial, h: h, tasks: make(chan task)}
+			l.count = func(counter string, n int) { g.count(h, counter, n) }
+			byAddress[d.address] = l
+			g.lines = append(g.lines, l)
+		}
+		byUnit := map[byte]*station{}
+		for _, p := range d.points {
+			s := byUnit[p.unit]
+			if s == nil {
+				s = &station{device: d, unit: p.unit}
+				byUnit[p.unit] = s
+				l.stations = append(l.stations, s)
+			}
+			s.points = append(s.points, p)
+			g.outlets[p.id] = outlet{p, s, l}
+		}
+	}
+	return g.lines
+}
+
+// count counts.
+func (g *gateway) count(h host, counter string, n int) {
+	g.counting.Lock()
+	defer g.counting.Unlock()
+	g.counters[counter] += float64(n)
+	h.Metric(counter, g.counters[counter])
+}
+
+// A health that is asked for at the very start waits for the first answers, so that nobody is told
+// of trouble that is none.
+const (
+	patience = 500 * time.Millisecond
+	look     = 10 * time.Millisecond
+)
+
+// Health is the Healther's: the adapter can do its work if any device answers.
+func (g *gateway) Health() (ready bool, detail string) {
+	for end := time.Now().Add(patience); ; <-time.After(look) {
+		ready, asked, detail := g.survey()
+		if ready || asked || time.Now().After(end) {
+			return ready, detail
+		}
+	}
+}
+
+// survey reports whether any station answers, whether all were asked, and what is wrong.
+func (g *gateway) survey() (ready, asked bool, detail string) {
+	g.mu.Lock()
+	lines := g.lines
+	g.mu.Unlock()
+	asked = true
+	var parts []string
+	for _, l := range lines {
+		for _, s := range l.stations {
+			was, silent, refused := s.report()
+			polled := s.polled()
+			ready = ready || silent == "" && (was || !polled)
+			asked = asked && (was || !polled)
+			if silent != "" {
+				parts = append(parts, fmt.Sprintf("%s (unit %d at %s): %s", s.device.ID, s.unit, l.address, silent))
+			}
+			parts = append(parts, refused...)
+		}
+	}
+	if !ready && len(parts) == 0 {
+		parts = []string{"no device has answered yet"}
+	}
+	return ready, asked && len(lines) > 0, shorten(parts)
+}
+
+// maxDetail is how many troubles a health tells of.
+const maxDetail = 20
+
+func shorten(parts []string) string {
+	if n := len(parts) - maxDetail; n > 0 {
+		parts = append(parts[:maxDetail:maxDetail], fmt.Sprintf("and %d more", n))
+	}
+	return strings.Join(parts, "; ")
+}
