@@ -64,7 +64,7 @@ func (p *point) wanted(c adapter.Command) (bits uint64, toggles bool, err error)
 		bits, err = p.option(*data.Option)
 		return bits, false, err
 	}
-	return 0, false, fmt.Errorf("%s takes no %s", p.id, c.Service)
+	return 0, false, fmt.Errorf("it takes no %s", c.Service)
 }
 
 // write writes a point, reads it back and publishes what it reads.
@@ -140,7 +140,7 @@ func (l *line) verify(ctx context.Context, s *station, p *point, want string) er
 				return err
 			}
 			if !p.near(now, want) {
-				return fmt.Errorf("%s was set to %s, and is %s: the device doesn't take that, or needs longer than write.settle allows", p.id, want, now)
+				return fmt.Errorf("it was set to %s, and is %s: the device doesn't take that, or needs longer than write.settle allows", want, now)
 			}
 			return nil
 		}

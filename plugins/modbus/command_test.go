@@ -31,12 +31,12 @@ func TestCommands(t *testing.T) {
 			{"number.target", "set_value", `{"value": 50.5}`, "1: 6 0 0065; 1: 3 0 0001", "number.target=50.5", ""},
 			{"number.target", "set_value", `{"value": "21"}`, "1: 6 0 002a; 1: 3 0 0001", "number.target=21.0", ""},
 			{"number.target", "set_value", `{"value": 21.2}`, "1: 6 0 002a; 1: 3 0 0001", "number.target=21.0", ""},
-			{"number.target", "set_value", `{"value": 61}`, "", "", "number.target is set to 20 to 60, not to 61"},
+			{"number.target", "set_value", `{"value": 61}`, "", "", "it can be set to 20 to 60, not to 61"},
 			{"number.target", "set_value", `{"value": "warm"}`, "", "", `set_value needs a number, such as {"value": 21.5}`},
 			{"number.target", "set_value", `{}`, "", "", `set_value needs a number, such as {"value": 21.5}`},
 			{"number.target", "set_value", `{"value": null}`, "", "", `set_value needs a number, such as {"value": 21.5}`},
 			{"select.mode", "select_option", `{"option": "cooling"}`, "1: 6 2 0010; 1: 3 2 0001", "select.mode=cooling", ""},
-			{"select.mode", "select_option", `{"option": "party"}`, "", "", `select.mode has no option "party"; it has ["off" "heating" "cooling"]`},
+			{"select.mode", "select_option", `{"option": "party"}`, "", "", `it has no option "party"; it has ["off" "heating" "cooling"]`},
 			{"select.mode", "select_option", `{}`, "", "", `select_option needs an option, such as {"option": "off"}`},
 			{"select.mode", "select_option", `{"option": 5}`, "", "", `the data of select.select_option: option must be text`},
 			{"button.reset", "press", `{}`, "1: 5 6 ff00", "button.reset=2000-01-01T00:00:00Z", ""},
@@ -139,7 +139,7 @@ func TestCommandsThatFail(t *testing.T) {
 			return 0
 		})
 		got := b.do("switch.heating", "turn_off", `{}`)
-		if want := "switch.heating was set to off, and is on: the device doesn't take that, or needs longer than write.settle allows"; got != want {
+		if want := "it was set to off, and is on: the device doesn't take that, or needs longer than write.settle allows"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 		code(nil)

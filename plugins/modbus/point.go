@@ -138,11 +138,11 @@ func (p *point) number(bits uint64) string {
 // bitsOf returns the bits of a number that somebody wants to set.
 func (p *point) bitsOf(x float64) (uint64, error) {
 	if !(x >= p.low && x <= p.high) {
-		return 0, fmt.Errorf("%s is set to %s to %s, not to %s", p.id, format(p.low, -1), format(p.high, -1), format(x, -1))
+		return 0, fmt.Errorf("it can be set to %s to %s, not to %s", format(p.low, -1), format(p.high, -1), format(x, -1))
 	}
 	bits, ok := p.kind.bits((x - p.offset) / p.scale)
 	if !ok {
-		return 0, fmt.Errorf("%s can't be %s: its register doesn't hold that", p.id, format(x, -1))
+		return 0, fmt.Errorf("it can't be %s: its register doesn't hold that", format(x, -1))
 	}
 	return bits, nil
 }
@@ -154,7 +154,7 @@ func (p *point) option(name string) (uint64, error) {
 			return bits, nil
 		}
 	}
-	return 0, fmt.Errorf("%s has no option %.100q; it has %q", p.id, name, p.options)
+	return 0, fmt.Errorf("it has no option %.100q; it has %q", name, p.options)
 }
 
 // near reports whether a state is what was written: a number may be rounded by a step.

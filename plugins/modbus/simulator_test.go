@@ -173,7 +173,7 @@ func (b *bench) commandSimulator(s *simulator) {
 		{"switch.bit", "turn_on", `{}`, "", "holding 1", "136"},
 		{"switch.mask", "turn_on", `{}`, "", "holding 1", "137"},
 		{"number.target", "set_value", `{"value": 48.5}`, "", "holding 0", "485"},
-		{"number.target", "set_value", `{"value": 4}`, "number.target is set to 5 to 65, not to 4", "holding 0", "485"},
+		{"number.target", "set_value", `{"value": 4}`, "it can be set to 5 to 65, not to 4", "holding 0", "485"},
 		{"number.float", "set_value", `{"value": -0.1}`, "", "holding 11", "48588"}, // bdcccccd
 		{"number.nowhere", "set_value", `{"value": 7}`, "writing holding 500: the device refuses it: illegal data address (exception 2)", "holding 0", "485"},
 		{"select.mode", "select_option", `{"option": "cooling"}`, "", "holding 2", "2"},
