@@ -88,7 +88,7 @@ const modbusHome = `plugins:
       devices:
         - id: boiler
           name: Boiler
-          address: 127.0.0.1:%s
+          address: 127.0.0.1:%[1]s
           timeout: 2s
           entities:
             - {id: sensor.flow, name: Flow, table: input, address: 0, type: int16, scale: 0.1, unit: °C, device_class: temperature}
@@ -97,13 +97,14 @@ const modbusHome = `plugins:
             - {id: select.mode, table: holding, address: 2, map: {0: off, 1: heating, 0x2: cooling}}
             - {id: switch.pump, table: coil, address: 3}
             - {id: button.reset, table: holding, address: 15, press_value: 0xa5}
+        - {id: copy, address: "127.0.0.1:%[1]s", entities: [{id: sensor.taken, table: input, address: 0}]}
 `
 
 func TestModbusEndToEnd(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "modbus")
 	build(t, ".", program, "./plugins/modbus")
 	s := simulateModbus(t, "0")
-	home := newHome(t, nil)
+	home := newHome(t, map[string]string{"taken.js": "device('sensor.taken').set('mine');"})
 	write(t, filepath.Join(home, configFile), fmt.Sprintf(modbusHome, s.port))
 	in := serve(t, home, "-listen", "127.0.0.1:0")
 	ctx, stop := context.WithCancel(t.Context())
@@ -111,6 +112,9 @@ func TestModbusEndToEnd(t *testing.T) {
 	frames := in.stream(ctx, "/api/stream")
 	in.install(program, "modbus")
 
+	await(t, frames, "that an entity is a script's", func(f frame) bool {
+		return f.Type == "adapter_log" && strings.Contains(f.raw, "the device is refused") && strings.Contains(f.raw, "sensor.taken")
+	})
 	shown := await(t, frames, "the flow temperature", became("sensor.flow", is("35.5")))
 	next := shown.Data["new_state"].(map[string]any)
 	if got := next["attributes"].(map[string]any); got["unit_of_measurement"] != "°C" || got["friendly_name"] != "Flow" || got["device_class"] != "temperature" {
@@ -121,6 +125,9 @@ func TestModbusEndToEnd(t *testing.T) {
 	})
 	eventually(t, "it is ready", func() bool { return in.plugin("modbus").State == plugins.Ready })
 	in.commandModbus(s)
+	if got := in.state("sensor.taken"); got != "mine" {
+		t.Errorf("an entity that is a script's: got %s, want what the script says", got)
+	}
 
 	s.tell("set input 0 401")
 	await(t, frames, "the change", became("sensor.flow", is("40.1")))

@@ -195,6 +195,9 @@ func (r *reader) value(p *point, field string, s *entitySettings) {
 			r.complain(field+"/step", "must be above 0")
 		}
 	}
+	if p.rounding = p.step; s.Step == nil && p.kind.float {
+		p.rounding = 0
+	}
 	if p.domain == "number" && (p.onOff || s.Map != nil) {
 		r.complain(field+"/id", "a number needs a number: make it a switch, or a select with a map")
 	}

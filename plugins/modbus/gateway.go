@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +25,7 @@ type gateway struct {
 	// Guarded by mu.
 	devices []*device // set by Configure before Run
 	lines   []*line   // set by Run
+	refused []string  // devices that the server doesn't take, and why
 
 	outlets map[string]outlet // by entity; static once Run takes commands
 
@@ -65,17 +68,38 @@ func (g *gateway) Run(ctx context.Context, h *adapter.Host) error {
 	lines := g.connect(h)
 	h.OnCommand(g.obey)
 	for _, d := range g.devices {
-		for _, p := range d.points {
-			d.Entities = append(d.Entities, p.entity())
-		}
-		if err := h.Declare(ctx, d.Device); err != nil {
-			return fmt.Errorf("declaring %s: %w", d.ID, err)
+		if err := g.declare(ctx, h, d); err != nil {
+			return err
 		}
 	}
-	for _, name := range []string{"requests_total", "errors_total", "exceptions_total", "timeouts_total", "connects_total", "polls_skipped_total", "stray_bytes_total"} {
+	for _, name := range []string{"requests_total", "errors_total", "exceptions_total", "timeouts_total", "reconnects_total", "polls_skipped_total", "stray_bytes_total", "units_silent"} {
 		g.count(h, name, 0)
 	}
 	return runAll(ctx, lines)
+}
+
+// declare tells of a device. One that the server refuses, since a script or another adapter has one of its entities,
+// is named, and does not keep the others from working.
+func (g *gateway) declare(ctx context.Context, h *adapter.Host, d *device) error {
+	for _, p := range d.points {
+		d.Entities = append(d.Entities, p.entity())
+	}
+	err := h.Declare(ctx, d.Device)
+	if err == nil {
+		err = h.Flush(ctx)
+	}
+	var refused *adapter.ItemErrors
+	if errors.As(err, &refused) {
+		h.Log().Error("the device is refused: give its entities other ids", "device", d.ID, "err", err)
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.refused = append(g.refused, err.Error())
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("declaring %s: %w", d.ID, err)
+	}
+	return nil
 }
 
 // runAll runs the lines until ctx ends, or one has an error.
@@ -153,10 +177,9 @@ func (g *gateway) Health() (ready bool, detail string) {
 // survey reports whether any station answers, whether all were asked, and what is wrong.
 func (g *gateway) survey() (ready, asked bool, detail string) {
 	g.mu.Lock()
-	lines := g.lines
+	lines, parts := g.lines, slices.Clone(g.refused)
 	g.mu.Unlock()
 	asked = true
-	var parts []string
 	for _, l := range lines {
 		for _, s := range l.stations {
 			was, silent, refused := s.report()
@@ -169,8 +192,8 @@ func (g *gateway) survey() (ready, asked bool, detail string) {
 			parts = append(parts, refused...)
 		}
 	}
-	if !ready && len(parts) == 0 {
-		parts = []string{"no device has answered yet"}
+	if !ready && !asked {
+		parts = append(parts, "no device has answered yet")
 	}
 	return ready, asked && len(lines) > 0, shorten(parts)
 }

@@ -32,8 +32,9 @@ type line struct {
 	tasks    chan task
 
 	// Owned by run.
-	link  *link     // nil: not connected
-	quiet time.Time // until when no request may be made
+	link      *link     // nil: not connected
+	connected bool      // it was, at any time
+	quiet     time.Time // until when no request may be made
 }
 
 // A task is a command that waits for the line.
@@ -167,7 +168,10 @@ func (l *line) connect(ctx context.Context, d *device) error {
 		l.count("errors_total", 1)
 		return fmt.Errorf("%w: %v", errUnreachable, err)
 	}
-	l.count("connects_total", 1)
+	if l.connected {
+		l.count("reconnects_total", 1)
+	}
+	l.connected = true
 	l.link = newLink(conn, l.rtu)
 	l.quiet = time.Now().Add(d.delay)
 	return nil

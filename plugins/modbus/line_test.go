@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"carillon/plugins/adapter"
 )
 
 // boiler is a device with one of most things.
@@ -173,7 +176,7 @@ func TestRetry(t *testing.T) {
 		synctest.Wait()
 		same(t, "states", b.news(), "sensor.a=7")
 		same(t, "requests", f.asked(), "1: 4 0 0001", "1: 4 0 0001")
-		if b.metrics["timeouts_total"] != 1 || b.metrics["connects_total"] != 2 {
+		if b.metrics["timeouts_total"] != 1 || b.metrics["reconnects_total"] != 1 {
 			t.Errorf("metrics: got %v, want one time-out and a second connection", b.metrics)
 		}
 	})
@@ -243,6 +246,58 @@ func TestRefusedGap(t *testing.T) {
 		same(t, "the next round", f.asked(), "1: 4 0 0001", "1: 4 2 0001")
 	})
 }
+
+// What was split for a mood of the device is read as a whole again later.
+func TestRegroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(map[place]uint16{{input, 0}: 1, {input, 1}: 2, {input, 2}: 3, {input, 3}: 4})
+		failures := 2
+		f.code = func(request) byte {
+			if failures--; failures >= 0 {
+				return byte(deviceFailure)
+			}
+			return 0
+		}
+		b := run(t, `{"devices": [{"address": "d:502", "entities": [{"id": "sensor.a", "table": "input", "address": 0}, {"id": "sensor.b", "table": "input", "address": 1},
+			{"id": "sensor.c", "table": "input", "address": 2}, {"id": "sensor.d", "table": "input", "address": 3}]}]}`, f.dial)
+		defer b.end()
+		time.Sleep(10*time.Second + time.Millisecond)
+		synctest.Wait()
+		same(t, "states", sorted(b.news()), "sensor.a=1", "sensor.b=2", "sensor.c=3", "sensor.d=4")
+		same(t, "requests", sorted(f.asked()), "1: 4 0 0001", "1: 4 0 0001", "1: 4 0 0002", "1: 4 0 0004", "1: 4 1 0001", "1: 4 1 0001", "1: 4 2 0002", "1: 4 2 0002")
+		time.Sleep(70 * time.Second)
+		synctest.Wait()
+		f.asked()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		same(t, "a minute later", f.asked(), "1: 4 0 0004")
+	})
+}
+
+// Without its host an adapter has nothing to do.
+func TestHostThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(map[place]uint16{{input, 0}: 1})
+		g := newGateway()
+		g.dial = f.dial
+		for _, address := range []string{"a:502", "b:502"} {
+			g.devices = append(g.devices, &device{address: address, timeout: time.Second, limits: limits{registers: 1}, points: []*point{
+				{id: "sensor." + address[:1], domain: "sensor", place: place{input, 0}, length: 1, kind: kinds["uint16"], bit: -1, every: time.Second}}})
+		}
+		gone := errors.New("gone")
+		if err := runAll(t.Context(), g.connect(&deaf{err: gone})); !errors.Is(err, gone) {
+			t.Errorf("got %v, want that the host is gone", err)
+		}
+	})
+}
+
+// A deaf host takes no states.
+type deaf struct {
+	recorder
+	err error
+}
+
+func (d *deaf) Set(context.Context, ...adapter.State) error { return d.err }
 
 // A device that is busy for a moment keeps what it told.
 func TestBusyDevice(t *testing.T) {

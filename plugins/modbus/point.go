@@ -31,6 +31,7 @@ type point struct {
 	precision  int
 	low, high  float64 // a sensor beyond has a fault; a number can't be set beyond
 	step       float64
+	rounding   float64 // how far what a device has may be from what was set
 	invalid    map[uint64]bool
 	words      map[uint64]string
 	options    []string
@@ -157,19 +158,28 @@ func (p *point) option(name string) (uint64, error) {
 	return 0, fmt.Errorf("it has no option %.100q; it has %q", name, p.options)
 }
 
-// near reports whether a state is what was written: a number may be rounded by a step.
+// near reports whether a state is what was written: a device may round a number.
 func (p *point) near(state, written string) bool {
 	if state == written {
 		return true
 	}
 	a, err := strconv.ParseFloat(state, 64)
 	b, err2 := strconv.ParseFloat(written, 64)
-	return p.domain == "number" && err == nil && err2 == nil && math.Abs(a-b) <= p.step*(1+1e-9)
+	return p.domain == "number" && err == nil && err2 == nil && math.Abs(a-b) <= p.rounding*(1+1e-9)
 }
 
 // services are what the domain takes, as Home Assistant has it.
 var services = map[string][]string{
 	"switch": {"turn_on", "turn_off", "toggle"}, "number": {"set_value"}, "select": {"select_option"}, "button": {"press"},
+}
+
+// size is about how many bytes declare the point.
+func (p *point) size() int {
+	n := len(p.id) + 200
+	for _, word := range p.options {
+		n += len(word) + 8
+	}
+	return n + len(fmt.Sprint(p.attributes["icon"], p.attributes["unit_of_measurement"], p.attributes["device_class"], p.attributes["state_class"]))
 }
 
 // entity declares the point.

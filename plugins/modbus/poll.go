@@ -60,6 +60,7 @@ func (l *line) answered(ctx context.Context, s *station) error {
 	if !s.tell("") {
 		return nil
 	}
+	l.count("units_silent", -1)
 	l.h.Log().Info("the device answers again", "device", s.device.ID, "unit_id", s.unit)
 	for _, p := range s.points {
 		if !p.read() {
@@ -84,6 +85,7 @@ func (l *line) lost(ctx context.Context, s *station, why error) error {
 		s.failures++
 		s.retry = time.Now().Add(backOff(s.failures, firstRetry, lastRetry))
 		if s.tell(why.Error()) {
+			l.count("units_silent", 1)
 			l.h.Log().Warn("the device doesn't answer", "device", s.device.ID, "address", l.address, "unit_id", s.unit, "err", why)
 		}
 		for _, p := range s.points {
@@ -156,8 +158,8 @@ func (l *line) show(ctx context.Context, b *block, data []byte) error {
 			p.shown = text
 		}
 	}
-	if plan {
-		b.station.plan(time.Now()) // what was split for its sake may be read at once again
+	if now, s := time.Now(), b.station; plan || !s.regroup.IsZero() && now.After(s.regroup) {
+		s.plan(now)
 	}
 	if len(states) == 0 {
 		return nil

@@ -56,9 +56,10 @@ type device struct {
 
 const (
 	maxDevices  = 250
-	maxEntities = 1000 // of a device: what declares them must fit into a message
-	maxName     = 100  // bytes
-	maxStates   = 127  // registers of a string: a state has 255 characters at most
+	maxEntities = 1000      // of a device
+	maxDeclared = 512 << 10 // bytes that tell of the entities of a device: they must fit into a message
+	maxName     = 100       // bytes
+	maxStates   = 127       // registers of a string: a state has 255 characters at most
 )
 
 // A reader reads a configuration and gathers what is wrong with it.
@@ -174,14 +175,14 @@ var protocols = map[string]bool{"tcp": false, "rtu_over_tcp": true}
 // device reads a device.
 func (r *reader) device(raw json.RawMessage, field string, every time.Duration) *device {
 	s := deviceSettings{
-		Protocol: "tcp", UnitID: 1, Interval: every.String(), Timeout: "3s", Retries: 1, Pause: "0s", ConnectDelay: "0s",
+		Protocol: "tcp", UnitID: 1, Interval: every.String(), Timeout: "3s", Retries: 1, ConnectDelay: "0s",
 		MaxRegisters: mostRegisters, MaxBits: mostBits, Order: "ABCD",
-	}
-	if bytes.Contains(raw, []byte("rtu_over_tcp")) {
-		s.Pause = rtuPause.String()
 	}
 	if !r.decode(raw, field, &s) {
 		return nil
+	}
+	if s.Pause == "" {
+		s.Pause = map[bool]string{false: "0s", true: rtuPause.String()}[protocols[s.Protocol]]
 	}
 	d := &device{
 		Device: adapter.Device{ID: s.ID, Name: r.name(field+"/name", s.Name),
@@ -213,10 +214,15 @@ func (r *reader) device(raw json.RawMessage, field string, every time.Duration) 
 	if len(s.Entities) == 0 || len(s.Entities) > maxEntities {
 		r.complain(field+"/entities", "must list 1 to %d entities, each with id, table and address", maxEntities)
 	}
+	size := 0
 	for i, raw := range s.Entities[:min(len(s.Entities), maxEntities)] {
 		if p := r.point(raw, fmt.Sprintf("%s/entities/%d", field, i), &s, d); p != nil {
 			d.points = append(d.points, p)
+			size += p.size()
 		}
+	}
+	if size > maxDeclared {
+		r.complain(field+"/entities", "tell %d bytes of themselves, more than %d: make it several devices", size, maxDeclared)
 	}
 	return d
 }

@@ -18,6 +18,8 @@ type station struct {
 	blocks   []*block
 	failures int       // in a row, that it didn't answer
 	retry    time.Time // when it is asked again; while there are failures
+	regroup  time.Time // when blocks are planned anew; zero: none was split
+	splits   int       // how often that was so
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -44,28 +46,14 @@ func backOff(n int, first, last time.Duration) time.Duration {
 	return min(first<<min(n-1, 20), last)
 }
 
-// plan makes the blocks of the station, due now but for points that were refused.
+// plan makes the blocks of the station anew, due now. Points that are refused stay as they are, each for itself.
 func (s *station) plan(now time.Time) {
-	var good []*point
-	s.blocks = nil
-	for _, p := range s.points {
-		switch {
-		case !p.read():
-		case p.refusals == 0:
-			good = append(good, p)
-		default:
-			for _, b := range blocks([]*point{p}, s.device.limits) {
-				b.due = now.Add(backOff(p.refusals, firstRefusal, lastRefusal))
-				s.blocks = append(s.blocks, b)
-			}
-		}
-	}
+	s.regroup = time.Time{}
+	s.blocks = slices.DeleteFunc(s.blocks, func(b *block) bool { return b.points[0].refusals == 0 })
+	good := slices.DeleteFunc(slices.Clone(s.points), func(p *point) bool { return !p.read() || p.refusals > 0 })
 	for _, b := range blocks(good, s.device.limits) {
-		b.due = now
+		b.station, b.due = s, now
 		s.blocks = append(s.blocks, b)
-	}
-	for _, b := range s.blocks {
-		b.station = s
 	}
 }
 
@@ -78,8 +66,18 @@ func (s *station) hurry(now time.Time) {
 	}
 }
 
+// The times after which what was split is tried as a whole again: it may have been a mood of the device.
+const (
+	firstRegroup = time.Minute
+	lastRegroup  = time.Hour
+)
+
 // replace puts parts in the place of a block.
 func (s *station) replace(b *block, parts []*block) {
+	if s.regroup.IsZero() {
+		s.splits++
+		s.regroup = time.Now().Add(backOff(s.splits, firstRegroup, lastRegroup))
+	}
 	i := slices.Index(s.blocks, b)
 	for _, part := range parts {
 		part.station, part.due = s, b.due
