@@ -23,11 +23,11 @@ type fake struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	values   map[place]uint16       // that it has, bits too
-	code     func(request) byte     // an exception; 0: none
-	answer   func(io.Writer) func() // what it does in place of answering the next request, and then
-	mute     map[byte]bool          // units that don't answer
-	refuses  bool                   // connections
+	values   map[place]uint16               // that it has, bits too
+	code     func(request) byte             // an exception; 0: none
+	instead  func(c net.Conn, right []byte) // what it does in place of answering right
+	mute     map[byte]bool                  // units that don't answer
+	refuses  bool                           // connections
 	requests []string
 	conns    []net.Conn
 	dials    int
@@ -104,13 +104,14 @@ func (f *fake) asked() []string {
 	return all
 }
 
-// once has the next request answered by what do writes.
-func (f *fake) once(do func(w io.Writer)) {
+// ignoreOne leaves the next request without an answer.
+func (f *fake) ignoreOne() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.answer = func(w io.Writer) func() {
-		do(w)
-		return nil
+	f.instead = func(net.Conn, []byte) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.instead = nil
 	}
 }
 
@@ -137,7 +138,8 @@ func (f *fake) serve(c net.Conn) {
 			return
 		}
 		if f.rtu {
-			pdu = append(header[1:7:7], pdu[:len(pdu)-2]...)
+			all := append(header[:], pdu...)
+			pdu = all[1 : len(all)-2]
 		}
 		if !f.reply(c, transaction, unit, pdu) {
 			return
@@ -150,17 +152,17 @@ func (f *fake) reply(c net.Conn, transaction []byte, unit byte, pdu []byte) bool
 	f.mu.Lock()
 	f.requests = append(f.requests, fmt.Sprintf("%d: %d %d %x", unit, pdu[0], binary.BigEndian.Uint16(pdu[1:]), pdu[3:]))
 	answer := f.do(request{function: pdu[0], body: pdu[1:]})
-	instead, mute := f.answer, f.mute[unit]
-	f.answer = nil
+	instead, mute := f.instead, f.mute[unit]
 	f.mu.Unlock()
+	right := f.frame(transaction, unit, answer)
 	switch {
 	case instead != nil:
-		instead(c)
+		instead(c, right)
 		return true
 	case mute:
 		return true
 	}
-	_, err := c.Write(f.frame(transaction, unit, answer))
+	_, err := c.Write(right)
 	return err == nil
 }
 

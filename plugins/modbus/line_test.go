@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strings"
@@ -125,6 +124,35 @@ func TestSilentDevice(t *testing.T) {
 	})
 }
 
+// Without a connection all units behind it are away at once, and one try finds them all back.
+func TestSilentGateway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(map[place]uint16{{input, 0}: 1})
+		f.refuses = true
+		b := run(t, `{"devices": [
+			{"address": "d:502", "entities": [{"id": "sensor.a", "table": "input", "address": 0}, {"id": "sensor.b", "table": "input", "address": 0, "unit_id": 7}]},
+			{"address": "d:502", "unit_id": 2, "entities": [{"id": "sensor.c", "table": "input", "address": 0}]}]}`, f.dial)
+		defer b.end()
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		same(t, "states", b.news(), "sensor.a away", "sensor.b away", "sensor.c away")
+		if f.dials != 5 { // after 0, 1, 3, 7 and 15 s
+			t.Errorf("got %d tries to connect, want 5", f.dials)
+		}
+		if n := b.metrics["units_silent"]; n != 3 {
+			t.Errorf("got %v units that are silent, want 3", n)
+		}
+		f.refuse(false)
+		time.Sleep(12 * time.Second)
+		synctest.Wait()
+		same(t, "back", sorted(b.news()), "sensor.a back", "sensor.a=1", "sensor.b back", "sensor.b=1", "sensor.c back", "sensor.c=1")
+		same(t, "requests", sorted(f.asked()), "1: 4 0 0001", "2: 4 0 0001", "7: 4 0 0001")
+		if n := b.metrics["units_silent"]; n != 0 {
+			t.Errorf("got %v units that are silent, want none", n)
+		}
+	})
+}
+
 // One that doesn't answer delays nobody on another connection, and those behind the same gateway by
 // little.
 func TestDeadNeighbour(t *testing.T) {
@@ -169,7 +197,7 @@ func TestDeadNeighbour(t *testing.T) {
 func TestRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFake(map[place]uint16{{input, 0}: 7})
-		f.once(func(io.Writer) {})
+		f.ignoreOne()
 		b := run(t, `{"devices": [{"address": "a:502", "entities": [{"id": "sensor.a", "table": "input", "address": 0}]}]}`, f.dial)
 		defer b.end()
 		time.Sleep(4 * time.Second)

@@ -109,6 +109,7 @@ func say(w io.WriteCloser, text, transaction string, before string) {
 				if _, err := w.Write(late); err != nil {
 					return
 				}
+				time.Sleep(time.Millisecond) // so that each is looked at
 			}
 		case "drip":
 			for _, b := range []byte{1, 4, 4, 0, 1} {
@@ -173,32 +174,27 @@ func TestStrayBytes(t *testing.T) {
 		near, far := net.Pipe()
 		l := newLink(near, true)
 		r := readOf(input, 0, 2)
-		ask := func() string {
-			if !l.idle() {
-				return "broken"
-			}
-			data, err := l.exchange(t.Context(), time.Second, 1, &r)
-			if err != nil {
-				return err.Error()
-			}
-			return hex.EncodeToString(data)
-		}
-		request := make([]byte, 8)
 		go func() { // a serial line with an echo: each answer comes twice
+			request := make([]byte, 8)
 			for n := range byte(3) {
 				io.ReadFull(far, request)
 				frame := []byte{1, 4, 4, 0, n, 0, n}
 				sum := crc(frame)
 				frame = append(frame, byte(sum), byte(sum>>8))
 				far.Write(frame)
+				time.Sleep(time.Millisecond)
 				far.Write(frame)
 			}
 		}()
 		for _, want := range []string{"00000000", "00010001", "00020002"} {
-			if got := ask(); got != want {
-				t.Errorf("got %s, want %s", got, want)
+			if !l.idle() {
+				t.Error("the link is broken")
 			}
-			synctest.Wait()
+			data, err := l.exchange(t.Context(), time.Second, 1, &r)
+			if got := hex.EncodeToString(data); err != nil || got != want {
+				t.Errorf("got %s, %v, want %s", got, err, want)
+			}
+			time.Sleep(10 * time.Millisecond)
 		}
 		far.Close()
 		synctest.Wait()
@@ -209,6 +205,32 @@ func TestStrayBytes(t *testing.T) {
 			t.Errorf("got %d bytes that nobody asked for, want 27", l.stray)
 		}
 		l.close()
+	})
+}
+
+// A device that talks without being asked fills no memory.
+func TestFloodBetweenRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		l := newLink(near, false)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 1000 {
+				if _, err := far.Write(make([]byte, 300)); err != nil {
+					return
+				}
+			}
+		}()
+		synctest.Wait()
+		if n := len(l.came); n > maxStray {
+			t.Errorf("%d bytes are held, more than %d", n, maxStray)
+		}
+		if l.idle() {
+			t.Error("the link is good for another request")
+		}
+		l.close()
+		<-done
 	})
 }
 
