@@ -208,6 +208,25 @@ func TestCommandsGoFirst(t *testing.T) {
 	})
 }
 
+// What a command could not tell, since its time was up, the next poll tells.
+func TestCommandWithoutTimeToTell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(map[place]uint16{{coil, 0}: 0})
+		b := run(t, `{"devices": [{"address": "d:502", "entities": [{"id": "switch.a", "table": "coil", "address": 0}]}]}`, f.dial)
+		defer b.end()
+		synctest.Wait()
+		b.news()
+		b.fail(context.DeadlineExceeded)
+		if got := b.do("switch.a", "turn_on", `{}`); got != "publishing: context deadline exceeded" {
+			t.Errorf("got %q, want the deadline", got)
+		}
+		b.fail(nil)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		same(t, "said", b.news(), "switch.a=on")
+	})
+}
+
 // A command to a silent device is tried at once, and brings the device back if it answers.
 func TestCommandFindsDevice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -227,11 +227,18 @@ type recorder struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	said    []string
+	err     error // of Set
 	logged  []string
 	metrics map[string]float64
 }
 
 func (r *recorder) Set(ctx context.Context, states ...adapter.State) error {
+	r.mu.Lock()
+	err := r.err
+	r.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	for _, s := range states {
 		r.say("%s=%s", s.EntityID, s.State)
 	}
@@ -266,6 +273,13 @@ func (r *recorder) Write(b []byte) (int, error) {
 	defer r.mu.Unlock()
 	r.logged = append(r.logged, strings.TrimSpace(string(b)))
 	return len(b), nil
+}
+
+// fail has Set return an error.
+func (r *recorder) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = err
 }
 
 // news returns what was said since the last call.

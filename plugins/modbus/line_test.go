@@ -10,8 +10,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"carillon/plugins/adapter"
 )
 
 // boiler is a device with one of most things.
@@ -313,19 +311,11 @@ func TestHostThatIsGone(t *testing.T) {
 				{id: "sensor." + address[:1], domain: "sensor", place: place{input, 0}, length: 1, kind: kinds["uint16"], bit: -1, every: time.Second}}})
 		}
 		gone := errors.New("gone")
-		if err := runAll(t.Context(), g.connect(&deaf{err: gone})); !errors.Is(err, gone) {
+		if err := runAll(t.Context(), g.connect(&recorder{err: gone})); !errors.Is(err, gone) {
 			t.Errorf("got %v, want that the host is gone", err)
 		}
 	})
 }
-
-// A deaf host takes no states.
-type deaf struct {
-	recorder
-	err error
-}
-
-func (d *deaf) Set(context.Context, ...adapter.State) error { return d.err }
 
 // A device that is busy for a moment keeps what it told.
 func TestBusyDevice(t *testing.T) {

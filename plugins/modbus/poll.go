@@ -57,16 +57,13 @@ func (l *line) answered(ctx context.Context, s *station) error {
 		s.failures = 0
 		s.hurry(time.Now())
 	}
-	if !s.tell("") {
-		return nil
+	if s.tell("") {
+		l.count("units_silent", -1)
+		l.h.Log().Info("the device answers again", "device", s.device.ID, "unit_id", s.unit)
 	}
-	l.count("units_silent", -1)
-	l.h.Log().Info("the device answers again", "device", s.device.ID, "unit_id", s.unit)
-	for _, p := range s.points {
-		if !p.read() {
-			if err := l.back(ctx, p); err != nil {
-				return err
-			}
+	for _, p := range s.buttons {
+		if err := l.back(ctx, p); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -124,8 +121,9 @@ func (l *line) away(ctx context.Context, p *point) error {
 	if p.away {
 		return nil
 	}
-	p.away = true
-	return l.h.Available(ctx, p.id, false)
+	err := l.h.Available(ctx, p.id, false)
+	p.away = err == nil
+	return err
 }
 
 // back makes a point available.
@@ -133,8 +131,9 @@ func (l *line) back(ctx context.Context, p *point) error {
 	if !p.away {
 		return nil
 	}
-	p.away = false
-	return l.h.Available(ctx, p.id, true)
+	err := l.h.Available(ctx, p.id, true)
+	p.away = err != nil // a command's time may be up
+	return err
 }
 
 // show publishes what a block brought.

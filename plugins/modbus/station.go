@@ -10,9 +10,10 @@ import (
 // A station is a unit that answers, or doesn't: a device, or a part of one that has a unit id of its own.
 type station struct {
 	// Static after construction.
-	device *device
-	unit   byte
-	points []*point
+	device  *device
+	unit    byte
+	points  []*point
+	buttons []*point // of the points, those that are not polled
 
 	// Owned by its line.
 	blocks   []*block
@@ -105,7 +106,7 @@ func (s *station) next() (b *block, due time.Time) {
 func (s *station) tell(silent string) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	news = (s.silent == "") != (silent == "") || !s.asked && silent != ""
+	news = (s.silent == "") != (silent == "")
 	s.asked, s.silent = true, silent
 	return news
 }
@@ -137,4 +138,4 @@ func (s *station) report() (asked bool, silent string, refused []string) {
 }
 
 // polled reports whether anything of the station is read by itself.
-func (s *station) polled() bool { return slices.ContainsFunc(s.points, (*point).read) }
+func (s *station) polled() bool { return len(s.buttons) < len(s.points) }
