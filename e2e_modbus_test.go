@@ -129,6 +129,7 @@ func TestModbusEndToEnd(t *testing.T) {
 		t.Errorf("an entity that is a script's: got %s, want what the script says", got)
 	}
 
+	in.configureModbus(frames, s)
 	s.tell("set input 0 401")
 	await(t, frames, "the change", became("sensor.flow", is("40.1")))
 	s.kill()
@@ -165,6 +166,25 @@ func (in *instance) commandModbus(s *modbusServer) {
 	if !strings.Contains(text, "number.target: it can be set to 5 to 65, not to 90") {
 		in.t.Errorf("a value beyond: got %d %s, want the limits", status, text)
 	}
+}
+
+// configureModbus makes a mistake in the configuration, and then changes it: the new process takes over the device,
+// and nobody sees it away.
+func (in *instance) configureModbus(frames <-chan frame, s *modbusServer) {
+	in.t.Helper()
+	text := fmt.Sprintf(modbusHome, s.port)
+	write(in.t, filepath.Join(in.home, configFile), strings.Replace(text, "address: 15", "address: 70000", 1))
+	failed := await(in.t, frames, "that the configuration is refused", func(f frame) bool { return f.Type == "adapter_failed" })
+	if want := "/devices/0/entities/5/address: must be from 0 to 65535, and is 70000"; failed.Data["kept"] != true || !strings.Contains(failed.raw, want) {
+		in.t.Errorf("got %s, want %s, and that the adapter is kept", failed.raw, want)
+	}
+	write(in.t, filepath.Join(in.home, configFile), strings.Replace(text, "interval: 100ms", "interval: 120ms", 1))
+	await(in.t, frames, "the new configuration", func(f frame) bool {
+		if became("sensor.flow", is("unavailable"))(f) || became("switch.pump", is("unavailable"))(f) {
+			in.t.Errorf("the boiler went away while the adapter was configured: %s", f.raw)
+		}
+		return f.Type == "adapter_started" && f.Data["swapped"] == true
+	})
 }
 
 // What the adapter's documentation shows can be loaded as it is.
