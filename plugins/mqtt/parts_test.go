@@ -123,7 +123,10 @@ func TestTimers(t *testing.T) {
 	}
 	m.say("pir", "ON", false)
 	m.say("temp", "21", false)
-	h.Until("the motion is over", func() bool { e, _ := h.Entity("binary_sensor.pir"); return slices.Equal(e.States, []string{"unknown", "on", "off"}) })
+	h.Until("the motion is over", func() bool {
+		e, _ := h.Entity("binary_sensor.pir")
+		return slices.Equal(e.States, []string{"unknown", "on", "off"})
+	})
 	h.Until("the temperature is stale", func() bool {
 		e, _ := h.Entity("sensor.temp")
 		return slices.Equal(e.States[len(e.States)-2:], []string{"21", "unavailable"})

@@ -48,7 +48,7 @@ type HomeEntity struct {
 	State      string         // "unavailable" and "unknown" as /api/states has them
 	Attributes map[string]any // of the entity and of its state
 	Services   []string
-	ContextID  string // of the command that its last state came of; may be empty
+	ContextID  string   // of the command that its last state came of; may be empty
 	States     []string // that it had, one after another
 
 	own    map[string]any
