@@ -94,6 +94,8 @@ func (b *bridge) Run(ctx context.Context, h *adapter.Host) error {
 	publishing := b.publish(ctx)
 	err = b.loop(ctx)
 	<-publishing
+	stopAcking()
+	<-b.acks.done // while the broker still hears it
 	return err
 }
 
