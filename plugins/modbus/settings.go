@@ -59,7 +59,6 @@ const (
 	maxEntities = 1000      // of a device
 	maxDeclared = 512 << 10 // bytes that tell of the entities of a device: they must fit into a message
 	maxName     = 100       // bytes
-	maxStates   = 127       // registers of a string: a state has 255 characters at most
 )
 
 // A reader reads a configuration and gathers what is wrong with it.

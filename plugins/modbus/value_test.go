@@ -122,7 +122,7 @@ func FuzzState(f *testing.F) {
 				p := &point{domain: "sensor", kind: k, order: o, length: max(k.registers, 1), bit: -1, scale: scale, offset: offset,
 					precision: max(-1, precision%10), low: math.Inf(-1), high: math.Inf(1), isText: name == "string"}
 				if p.isText {
-					p.length = min(len(data)/2, maxStates)
+					p.length = min(len(data)/2, mostRegisters)
 				}
 				got, _ := p.state(data, 0)
 				if got == "" || len([]rune(got)) > 255 || strings.ToValidUTF8(got, "") != got {
