@@ -26,7 +26,7 @@ import (
 
 // mosquitto starts a real broker on loopback, and returns its address. On CI its absence
 // fails the test.
-func mosquitto(t *testing.T) string {
+func mosquitto(t testing.TB) string {
 	t.Helper()
 	program := "/usr/sbin/mosquitto"
 	if _, err := os.Stat(program); err != nil {
@@ -57,7 +57,7 @@ func mosquitto(t *testing.T) string {
 	return address
 }
 
-func unusedAddress(t *testing.T) string {
+func unusedAddress(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -135,7 +135,7 @@ func (d *mqttDevice) count(last int, stop <-chan struct{}) int {
 }
 
 // counts are the numbers that a stream tells, until the last.
-func counts(t *testing.T, frames <-chan frame, last int) (all []int) {
+func counts(t testing.TB, frames <-chan frame, last int) (all []int) {
 	t.Helper()
 	await(t, frames, fmt.Sprint("count ", last), func(f frame) bool {
 		id, state := f.entity()

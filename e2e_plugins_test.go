@@ -19,7 +19,7 @@ import (
 )
 
 // build builds a program of this module, or of the folder dir.
-func build(t *testing.T, dir, target string, args ...string) {
+func build(t testing.TB, dir, target string, args ...string) {
 	t.Helper()
 	cmd := exec.Command("go", append([]string{"build", "-o", target}, args...)...)
 	cmd.Dir = dir

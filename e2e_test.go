@@ -44,7 +44,7 @@ const testToken = "end-to-end-token"
 
 // An instance is a carillon serve of its own process.
 type instance struct {
-	t    *testing.T
+	t    testing.TB
 	cmd  *exec.Cmd
 	home string
 	url  string // http://127.0.0.1:port
@@ -72,13 +72,13 @@ func (l *lockedBuffer) String() string {
 var addressLine = regexp.MustCompile(`(http://[^/\s]+)/\?token=(\S+)`)
 
 // serve starts a carillon on home and waits until it prints its address.
-func serve(t *testing.T, home string, args ...string) *instance {
+func serve(t testing.TB, home string, args ...string) *instance {
 	t.Helper()
 	return start(t, home, exec.Command(os.Args[0], append([]string{"serve", "-home", home}, args...)...))
 }
 
 // start starts a command that serves home.
-func start(t *testing.T, home string, cmd *exec.Cmd) *instance {
+func start(t testing.TB, home string, cmd *exec.Cmd) *instance {
 	t.Helper()
 	in := &instance{t: t, home: home, cmd: cmd, log: &lockedBuffer{}, gone: make(chan struct{})}
 	in.cmd.Env = append(os.Environ(), "CARILLON_TOKEN="+testToken)
@@ -122,7 +122,7 @@ func start(t *testing.T, home string, cmd *exec.Cmd) *instance {
 }
 
 // newHome returns an empty folder whose scripts are those given, by name.
-func newHome(t *testing.T, scripts map[string]string) string {
+func newHome(t testing.TB, scripts map[string]string) string {
 	t.Helper()
 	home := filepath.Join(t.TempDir(), "home")
 	write(t, filepath.Join(home, configFile), "")
@@ -132,7 +132,7 @@ func newHome(t *testing.T, scripts map[string]string) string {
 	return home
 }
 
-func write(t *testing.T, file, text string) {
+func write(t testing.TB, file, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		t.Fatal(err)
@@ -235,12 +235,12 @@ func (in *instance) stream(ctx context.Context, path string) <-chan frame {
 }
 
 // await returns the first frame for which want is true; it fails after a while.
-func await(t *testing.T, frames <-chan frame, what string, want func(frame) bool) frame {
+func await(t testing.TB, frames <-chan frame, what string, want func(frame) bool) frame {
 	t.Helper()
 	return awaitFor(t, frames, what, 15*time.Second, want)
 }
 
-func awaitFor(t *testing.T, frames <-chan frame, what string, limit time.Duration, want func(frame) bool) frame {
+func awaitFor(t testing.TB, frames <-chan frame, what string, limit time.Duration, want func(frame) bool) frame {
 	t.Helper()
 	timeout := time.After(limit)
 	var seen []string
@@ -261,7 +261,7 @@ func awaitFor(t *testing.T, frames <-chan frame, what string, limit time.Duratio
 }
 
 // eventually fails unless ok becomes true within 15 s.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if ok() {

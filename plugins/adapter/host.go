@@ -158,8 +158,8 @@ func (h *Host) Fire(ctx context.Context, typ string, data any) error {
 }
 
 // Available says whether the adapter reaches a device, or an entity, by its id. What is
-// declared is available until it is said not to be; states that are set meanwhile
-// show once it is again.
+// declared is available until it is said not to be, and again once a state of it is set: who
+// tells its state can be reached.
 func (h *Host) Available(ctx context.Context, id string, yes bool) error {
 	w := &wire.Availability{Available: yes}
 	item := &wire.Item{Item: &wire.Item_Availability{Availability: w}}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -247,9 +248,12 @@ func (b *bridge) collect() {
 		switch {
 		case yes && e.known && (news || !was):
 			e.news = false
-			b.effects = append(b.effects, effect{story: e.storyAt(now), state: &adapter.State{
-				EntityID: e.id, State: e.state, Attributes: e.attributes(), Force: e.forced && news,
-			}})
+			attributes := e.attributes()
+			if was && !e.forced && e.shown != nil && e.shown.State == e.state && reflect.DeepEqual(e.shown.Attributes, attributes) {
+				continue // most messages tell of many entities, and change few
+			}
+			e.shown = &adapter.State{EntityID: e.id, State: e.state, Attributes: attributes, Force: e.forced && news}
+			b.effects = append(b.effects, effect{story: e.storyAt(now), state: e.shown})
 		case yes != was:
 			b.effects = append(b.effects, effect{entityID: e.id, reached: yes})
 		}

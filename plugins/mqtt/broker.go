@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -51,7 +52,7 @@ func (b *bridge) openBroker(ctx context.Context) (link, error) {
 	limits.MaximumClients, limits.MaximumPacketSize = maxClients, maxPayload+maxTopic
 	limits.MaximumSessionExpiryInterval, limits.MaximumClientWritesPending = longestSession, pending
 	k.gate = &gate{k: k, delivered: map[string]bool{}}
-	k.server = mochi.New(&mochi.Options{Capabilities: limits, InlineClient: true, Logger: b.log.With("part", "broker"), SysTopicResendInterval: 30})
+	k.server = mochi.New(&mochi.Options{Capabilities: limits, InlineClient: true, Logger: slog.New(brokerLog{b.log.Handler()}), SysTopicResendInterval: 30})
 	if err := k.server.AddHook(k.gate, nil); err != nil {
 		return nil, fmt.Errorf("opening the broker: %w", err)
 	}
@@ -70,6 +71,36 @@ func (b *bridge) openBroker(ctx context.Context) (link, error) {
 	k.later(b.bornAgain)
 	return k, nil
 }
+
+// brokerLog takes of the broker's log what is wrong: the rest is of its inside.
+type brokerLog struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (l brokerLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+
+// Handle implements slog.Handler. That a store is new and has nothing is told as an
+// error, and is none.
+func (l brokerLog) Handle(ctx context.Context, r slog.Record) error {
+	empty := false
+	r.Attrs(func(a slog.Attr) bool {
+		err, ok := a.Value.Any().(error)
+		empty = empty || ok && errors.Is(err, bolt.ErrKeyNotFound)
+		return !empty
+	})
+	if empty {
+		return nil
+	}
+	r.Message = "broker: " + r.Message
+	return l.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (l brokerLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return brokerLog{l.Handler.WithAttrs(attrs)}
+}
+
+// WithGroup implements slog.Handler.
+func (l brokerLog) WithGroup(name string) slog.Handler { return brokerLog{l.Handler.WithGroup(name)} }
 
 // addStore keeps retained messages and sessions in a file. One that can't be read is put
 // aside: devices announce themselves again.

@@ -350,6 +350,7 @@ func (b *bridge) declare(id string, d *device) error {
 	for _, e := range d.entities {
 		e.declared = true
 		e.reached = true // declaring made it so
+		e.shown = nil
 		e.news = e.known
 		b.touch(e)
 	}

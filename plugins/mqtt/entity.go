@@ -41,6 +41,7 @@ type entity struct {
 	json    map[string]any // of its attributes' topic
 	dirty   bool           // there is news to publish
 	by      *message       // that brought it
+	shown   *adapter.State // what the host was told last; nil: nothing since it was declared
 	news    bool           // and it is of the state
 	reached bool           // the entity is available, as far as the host was told
 	stale   bool           // patience ran out
