@@ -19,7 +19,12 @@ import (
 )
 
 // beAdapter is what the test binary does when a server starts it as an adapter.
-func beAdapter() { adapter.Serve(&diary{}) }
+func beAdapter() {
+	if os.Getenv("CARILLON_ADAPTER_NAME") == "flood" {
+		adapter.Serve(&flood{})
+	}
+	adapter.Serve(&diary{})
+}
 
 // A diary is an adapter that writes down each state of sensor.count, and goes on where it
 // was.
