@@ -72,6 +72,12 @@ func (e *env) item(of, key Value) Value {
 		if v, ok := of.lookup(key); ok {
 			return v
 		}
+	case markup:
+		if index, ok := integer(key); ok {
+			if v, ok := at(string(of), index); ok {
+				return markup(v.(string))
+			}
+		}
 	case string, List, Tuple, span:
 		if index, ok := integer(key); ok {
 			if v, ok := at(of, index); ok {
@@ -156,6 +162,8 @@ func (n *sliceNode) eval(e *env) Value {
 	switch of := of.(type) {
 	case string:
 		return e.sliceText(of, indices)
+	case markup:
+		return markup(e.sliceText(string(of), indices))
 	case List:
 		return e.pick(of, indices)
 	case Tuple:

@@ -109,7 +109,7 @@ func hasAttribute(v Value, name string) bool {
 		return listAttributes[name]
 	case Tuple, span:
 		return name == "count" || name == "index"
-	case string:
+	case string, markup:
 		return strAttributes[name]
 	case int64, bool:
 		return intAttributes[name]

@@ -181,6 +181,9 @@ func (d *decoder) number() (Value, bool) {
 		if i, err := strconv.ParseInt(text, 10, 64); err == nil {
 			return i, true
 		}
+		if u, err := strconv.ParseUint(text, 10, 64); err == nil {
+			return u, true
+		}
 	}
 	f, _ := strconv.ParseFloat(text, 64)
 	return f, !math.IsInf(f, 0)

@@ -221,6 +221,9 @@ func (f *formatter) whole(d directive, arg Value) {
 		}
 		n, _ = big.NewFloat(number).Int(nil)
 	default:
+		if u, ok := arg.(Undefined); ok {
+			f.undefined(u)
+		}
 		f.failf("the format %%d needs a number: it is of type %s", typeName(arg))
 	}
 	digits := new(big.Int).Abs(n).String()

@@ -182,9 +182,6 @@ func find(e *env, s string, args []Value) Value {
 }
 
 func joinMethod(e *env, s string, args []Value) Value {
-	if u, ok := args[1].(Undefined); ok {
-		_ = u
-	}
 	items := e.iterate(args[1])
 	var text []byte
 	for i, item := range items {

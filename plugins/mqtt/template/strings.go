@@ -10,14 +10,17 @@ import (
 
 func textFilters() map[string]*builtin {
 	return map[string]*builtin{
-		"lower":      define("s", func(e *env, args []Value) Value { return e.lower(e.str(args[0])) }),
-		"upper":      define("s", func(e *env, args []Value) Value { return e.upper(e.str(args[0])) }),
+		"lower":      define("s", func(e *env, args []Value) Value { return like(args[0], e.lower(e.str(args[0]))) }),
+		"upper":      define("s", func(e *env, args []Value) Value { return like(args[0], e.upper(e.str(args[0]))) }),
 		"title":      define("s", titleFilter),
-		"capitalize": define("s", func(e *env, args []Value) Value { return e.capitalize(e.str(args[0])) }),
-		"trim":       define("value chars?", func(e *env, args []Value) Value { return e.strip(e.str(args[0]), args[1], true, true) }),
+		"capitalize": define("s", func(e *env, args []Value) Value { return like(args[0], e.capitalize(e.str(args[0]))) }),
+		"trim":       define("value chars?", func(e *env, args []Value) Value { return like(args[0], e.strip(e.str(args[0]), args[1], true, true)) }),
 		"replace":    define("s old new count?", replaceFilter),
-		"string":     define("s", func(e *env, args []Value) Value { return e.str(args[0]) }),
+		"string":     define("s", func(e *env, args []Value) Value { return like(args[0], e.str(args[0])) }),
 		"format": {params: []string{"value"}, rest: true, call: func(e *env, args []Value) Value {
+			if is[markup](args[0]) {
+				e.failf("format of what tojson gave is not supported")
+			}
 			return e.formatted(e.str(args[0]), append(Tuple(nil), args[1:]...))
 		}},
 	}
