@@ -31,7 +31,7 @@ func (e *env) attribute(of Value, name string) Value {
 	switch of := of.(type) {
 	case *Dict:
 		if dictAttributes[name] {
-			return &method{name}
+			return methodOf(of, name)
 		}
 		if v, ok := of.Get(name); ok {
 			return v
@@ -49,7 +49,7 @@ func (e *env) attribute(of Value, name string) Value {
 		e.failf("loop.%s is not supported", name)
 	default:
 		if hasAttribute(of, name) {
-			return &method{name}
+			return methodOf(of, name)
 		}
 	}
 	return Undefined{"'" + typeName(of) + " object' has no attribute '" + name + "'"}
@@ -89,11 +89,27 @@ func (e *env) item(of, key Value) Value {
 	switch {
 	case !ok:
 	case hasAttribute(of, name):
-		return &method{name}
+		return methodOf(of, name)
 	case isLoopOrNamespace(of):
 		return e.attribute(of, name)
 	}
 	return Undefined{"'" + typeName(of) + " object' has no element " + e.repr(key)}
+}
+
+// methodOf is a method that is not called. Those that would change a value are
+// undefined in Jinja2's sandbox.
+func methodOf(of Value, name string) Value {
+	switch of.(type) {
+	case *Dict:
+		if dictMutators[name] {
+			return Undefined{"access to attribute '" + name + "' of 'dict' object is unsafe"}
+		}
+	case List:
+		if listMutators[name] {
+			return Undefined{"access to attribute '" + name + "' of 'list' object is unsafe"}
+		}
+	}
+	return &method{name}
 }
 
 func isLoopOrNamespace(v Value) bool {
