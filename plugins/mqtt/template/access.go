@@ -69,7 +69,7 @@ func (e *env) item(of, key Value) Value {
 	case Undefined:
 		e.undefined(of)
 	case *Dict:
-		if v, ok := of.lookup(key); ok {
+		if v, ok := e.entry(of, key); ok {
 			return v
 		}
 	case markup:
@@ -79,6 +79,9 @@ func (e *env) item(of, key Value) Value {
 			}
 		}
 	case string, List, Tuple, span:
+		if text, ok := of.(string); ok {
+			e.step(len(text) / stepBytes)
+		}
 		if index, ok := integer(key); ok {
 			if v, ok := at(of, index); ok {
 				return v
@@ -120,11 +123,8 @@ func isLoopOrNamespace(v Value) bool {
 	return false
 }
 
-func (d *Dict) lookup(key Value) (Value, bool) {
-	if text, ok := key.(string); ok {
-		return d.Get(text)
-	}
-	hash, ok := hashOf(key, 0)
+func (e *env) entry(d *Dict, key Value) (Value, bool) {
+	hash, ok := e.tryHash(key)
 	if !ok {
 		return nil, false
 	}

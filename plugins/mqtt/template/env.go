@@ -71,6 +71,7 @@ func (e *env) makes(length int) {
 }
 
 func (e *env) lookup(name string) (Value, bool) {
+	e.step(len(e.locals) / 16)
 	for i := len(e.locals) - 1; i >= 0; i-- {
 		if e.locals[i].name == name {
 			return e.locals[i].value, true
@@ -82,6 +83,7 @@ func (e *env) lookup(name string) (Value, bool) {
 
 // set sets a variable of the innermost scope.
 func (e *env) set(name string, value Value) {
+	e.step((len(e.locals) - e.frame) / 16)
 	for i := len(e.locals) - 1; i >= e.frame; i-- {
 		if e.locals[i].name == name {
 			e.locals[i].value = value

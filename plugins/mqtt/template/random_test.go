@@ -168,6 +168,9 @@ func (g *programGenerator) anything() string {
 	if len(g.names) > 0 && g.IntN(2) == 0 {
 		return g.of(g.names...)
 	}
+	if g.loops > 0 && g.IntN(4) == 0 {
+		return g.of("loop.cycle('a', 'b')", "loop.changed("+g.scalar()+")", "loop.previtem", "loop.nextitem")
+	}
 	return g.make(
 		func() string {
 			return g.of("value_json.n", "value_json['f']", "value_json.s", "value_json.nil", "value_json.missing", "value_json.d.k",
@@ -260,6 +263,9 @@ func (g *programGenerator) text() string {
 			return "(" + g.text() + "|regex_replace('" + g.of(`\\d+`, "[a-c]", `(\\w)(\\w)`, `\\s+`) + "', '" + g.of("", "#", `<\\1>`, `\\g<0>`) + "'" + g.of("", ", true", ", ignorecase=true") + "))"
 		},
 		func() string { return "(" + g.text() + "|reverse)" },
+		func() string {
+			return "(" + g.scalar() + "|truncate(" + g.of("3", "5, true", "4, false, ''", "6, true, '', 0", "9, leeway=0", "2") + "))"
+		},
 	)
 }
 

@@ -77,6 +77,7 @@ func (e *env) pattern(v, ignoreCase Value) *pattern {
 	if err != nil {
 		e.failf("%v", err)
 	}
+	e.step(p.cost)
 	kept.mu.Lock()
 	defer kept.mu.Unlock()
 	if len(kept.kept) < maxPatterns {
@@ -174,6 +175,9 @@ func regexReplace(e *env, args []Value) Value {
 	for _, m := range e.found(p, text) {
 		out = append(out, text[from:m[0]]...)
 		for _, part := range parts {
+			if len(out) > maxString {
+				break
+			}
 			if part.group < 0 {
 				out = append(out, part.text...)
 			} else if m[2*part.group] >= 0 {

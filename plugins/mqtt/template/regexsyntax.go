@@ -106,8 +106,17 @@ func (e *env) found(p *pattern, text string) [][]int {
 	if p.empty {
 		e.failf("regular expressions that match the empty text are supported in match and search only")
 	}
-	return p.re.FindAllStringSubmatchIndex(text, maxItems+1)
+	if p.cost*len(text)*len(text) > maxVisits {
+		e.failf("a regular expression on more than some thousand bytes is supported in match and search only")
+	}
+	matches := p.re.FindAllStringSubmatchIndex(text, maxItems+1)
+	e.step(p.cost * len(text) * len(matches) / 512)
+	return matches
 }
+
+// maxVisits bounds the search for all matches: each may look at all of what is
+// behind it before it settles for less.
+const maxVisits = 1 << 26
 
 // A translator rewrites a Python pattern (docs.python.org/3/library/re.html).
 type translator struct {

@@ -3,6 +3,7 @@ package template
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/language"
@@ -137,14 +138,12 @@ func truncate(e *env, args []Value) Value {
 	text, ok3 := args[0].(string)
 	end, ok4 := orElse(args[3], "...").(string)
 	if u, isUndefined := args[0].(Undefined); isUndefined {
-		text, ok3 = "", true
-		if length < int64(len(end)) || leeway < 0 {
-			e.undefined(u)
+		if ok && ok2 && ok4 && length >= int64(utf8.RuneCountInString(end)) && leeway >= 0 {
+			return u
 		}
-		return u
 	}
 	if !ok || !ok2 || !ok3 || !ok4 {
-		e.failf("truncate needs text and whole numbers: the text is of type %s", typeName(args[0]))
+		e.failf("truncate supports text and whole numbers: what to cut is of type %s", typeName(args[0]))
 	}
 	e.made(len(text))
 	runes, ending := []rune(text), int64(len([]rune(end)))
