@@ -64,10 +64,7 @@ func homeJSON(e *env, args []Value) Value {
 }
 
 func fromJSON(e *env, args []Value) Value {
-	if is[markup](args[0]) {
-		e.failf("from_json of what tojson gave is not supported")
-	}
-	text, ok := args[0].(string)
+	text, ok := plain(args[0]).(string)
 	if ok {
 		e.step(len(text) / 4)
 		if v, ok := Decode([]byte(text)); ok {

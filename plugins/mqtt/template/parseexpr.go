@@ -1,5 +1,7 @@
 package template
 
+import "strings"
+
 // expression parses a conditional expression, the loosest of all.
 func (p *parser) expression() node {
 	p.enter()
@@ -216,18 +218,20 @@ func (p *parser) nameOrConstant() node {
 
 // literals are one number, or strings one after the other, which are one string.
 func (p *parser) literals() node {
-	value := p.next().val
-	text, ok := value.(string)
-	for ok && p.cur().kind == literal {
-		more, isText := p.cur().val.(string)
-		if !isText {
+	first := p.next()
+	if _, ok := first.val.(string); !ok {
+		return &constNode{first.val}
+	}
+	texts := []string{first.val.(string)}
+	for p.cur().kind == literal {
+		more, ok := p.cur().val.(string)
+		if !ok {
 			break
 		}
-		text += more
+		texts = append(texts, more)
 		p.next()
-		value = text
 	}
-	return &constNode{value}
+	return &constNode{strings.Join(texts, "")}
 }
 
 // items parses expressions between commas up to the bracket that closes them.

@@ -21,6 +21,21 @@ const (
 // compilePattern compiles a Python pattern for RE2, which matches in linear time.
 // What the two don't have in common is an error.
 func compilePattern(text string, ignoreCase bool) (*pattern, error) {
+	p, err := parsePattern(text, ignoreCase)
+	if err != nil {
+		return nil, err
+	}
+	if p.re, err = regexp.Compile(p.translated); err == nil {
+		p.anchored, err = regexp.Compile(`\A(?:` + p.translated + `)`)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the regular expression %.100q: %w", text, err)
+	}
+	return p, nil
+}
+
+// parsePattern does all of that but for what takes time.
+func parsePattern(text string, ignoreCase bool) (*pattern, error) {
 	if len(text) > maxPattern {
 		return nil, fmt.Errorf("a regular expression of more than %d bytes", maxPattern)
 	}
@@ -40,15 +55,7 @@ func compilePattern(text string, ignoreCase bool) (*pattern, error) {
 	if cost > maxInstructions {
 		return nil, fmt.Errorf("the regular expression %.100q is too large", text)
 	}
-	re, err := regexp.Compile(translated)
-	if err != nil {
-		return nil, fmt.Errorf("the regular expression %.100q: %w", text, err)
-	}
-	anchored, err := regexp.Compile(`\A(?:` + translated + `)`)
-	if err != nil {
-		return nil, fmt.Errorf("the regular expression %.100q: %w", text, err)
-	}
-	return &pattern{re, anchored, cost, t.dollar, t.boundary, mayBeEmpty(parsed)}, nil
+	return &pattern{translated: translated, cost: cost, dollar: t.dollar, boundary: t.boundary, empty: mayBeEmpty(parsed)}, nil
 }
 
 // instructions is about how many instructions a pattern compiles to, repetitions
