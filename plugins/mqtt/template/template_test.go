@@ -216,6 +216,7 @@ func TestDecode(t *testing.T) {
 		{`-9223372036854775809`, `-9.223372036854776e+18`},
 		{`"\ud83d\ude00\u00e9\/"`, `'😀é/'`},
 		{" \t\r\n{} ", "{}"},
+		{"[1e15,1e16,0.0001,0.00001,-0.0]", "[1000000000000000.0, 1e+16, 0.0001, 1e-05, -0.0]"},
 	} {
 		got, err := mustParse(t, "{{ [value_json] }}").Render(map[string]Value{"value_json": decoded(t, test.text)})
 		if want := "[" + test.want + "]"; got != want || err != nil {
@@ -223,7 +224,7 @@ func TestDecode(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "NaN", "Infinity", "1e400", "01", "1.", ".5", "+1", "-", "[1,]", `{"a":1,}`, `{a:1}`, `'a'`, `"\ud800"`, `"\x41"`, "\"\n\"", "tru", "1 2", "\xff", "\ufeff1",
-		strings.Repeat("[", 65) + strings.Repeat("]", 65)} {
+		strings.Repeat("[", 65) + strings.Repeat("]", 65), strings.Repeat(`{"a":`, 65) + "1" + strings.Repeat("}", 65)} {
 		if v, ok := Decode([]byte(text)); ok {
 			t.Errorf("%q: got %v, want no JSON", text, v)
 		}
@@ -234,9 +235,9 @@ func TestDecode(t *testing.T) {
 }
 
 func TestToJSON(t *testing.T) {
-	v := decoded(t, `{"é":[1, 2.0, 1e-5, 1e-7, 1e16, 123456789012345.6, true, null],"a":"<'\u0001\"","o":{}}`)
+	v := decoded(t, `{"é":[1, 2.0, 1e-5, 1e-7, 1e15, 1e16, 123456789012345.6, true, null],"a":"<'\u0001\"","o":{}}`)
 	got, err := ToJSON(v)
-	if want := `{"é":[1,2.0,0.00001,1e-7,1e16,123456789012345.6,true,null],"a":"<'\u0001\"","o":{}}`; string(got) != want || err != nil {
+	if want := `{"é":[1,2.0,0.00001,1e-7,1000000000000000.0,1e16,123456789012345.6,true,null],"a":"<'\u0001\"","o":{}}`; string(got) != want || err != nil {
 		t.Errorf("got %s, %v, want %s", got, err, want)
 	}
 	if _, err := ToJSON(Undefined{}); err == nil {
