@@ -207,11 +207,12 @@ func BenchmarkAdapterSwap(x *testing.B) {
 		for i := range 10 {
 			generation := in.plugin("flood").Generation
 			in.installSelf("flood", i+2)
-			for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); commands++ {
+			for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
 				status, body := in.request("POST", "/api/services/switch/"+[]string{"turn_on", "turn_off"}[commands%2], `{"entity_id":"switch.flood"}`)
 				if status != 200 || !strings.Contains(body, "switch.flood") {
 					failed++
 				}
+				commands++
 				if st := in.plugin("flood"); st.Generation > generation && st.State == plugins.Ready {
 					break
 				}

@@ -31,7 +31,7 @@ func (e *env) attribute(of Value, name string) Value {
 	switch of := of.(type) {
 	case *Dict:
 		if dictAttributes[name] {
-			return &method{name}
+			return methodOf(of, name)
 		}
 		if v, ok := of.Get(name); ok {
 			return v
@@ -49,7 +49,7 @@ func (e *env) attribute(of Value, name string) Value {
 		e.failf("loop.%s is not supported", name)
 	default:
 		if hasAttribute(of, name) {
-			return &method{name}
+			return methodOf(of, name)
 		}
 	}
 	return Undefined{"'" + typeName(of) + " object' has no attribute '" + name + "'"}
@@ -69,10 +69,19 @@ func (e *env) item(of, key Value) Value {
 	case Undefined:
 		e.undefined(of)
 	case *Dict:
-		if v, ok := of.lookup(key); ok {
+		if v, ok := e.entry(of, key); ok {
 			return v
 		}
+	case markup:
+		if index, ok := integer(key); ok {
+			if v, ok := at(string(of), index); ok {
+				return markup(v.(string))
+			}
+		}
 	case string, List, Tuple, span:
+		if text, ok := of.(string); ok {
+			e.step(len(text) / stepBytes)
+		}
 		if index, ok := integer(key); ok {
 			if v, ok := at(of, index); ok {
 				return v
@@ -83,11 +92,27 @@ func (e *env) item(of, key Value) Value {
 	switch {
 	case !ok:
 	case hasAttribute(of, name):
-		return &method{name}
+		return methodOf(of, name)
 	case isLoopOrNamespace(of):
 		return e.attribute(of, name)
 	}
 	return Undefined{"'" + typeName(of) + " object' has no element " + e.repr(key)}
+}
+
+// methodOf is a method that is not called. Those that would change a value are
+// undefined in Jinja2's sandbox.
+func methodOf(of Value, name string) Value {
+	switch of.(type) {
+	case *Dict:
+		if dictMutators[name] {
+			return Undefined{"access to attribute '" + name + "' of 'dict' object is unsafe"}
+		}
+	case List:
+		if listMutators[name] {
+			return Undefined{"access to attribute '" + name + "' of 'list' object is unsafe"}
+		}
+	}
+	return &method{name}
 }
 
 func isLoopOrNamespace(v Value) bool {
@@ -98,11 +123,8 @@ func isLoopOrNamespace(v Value) bool {
 	return false
 }
 
-func (d *Dict) lookup(key Value) (Value, bool) {
-	if text, ok := key.(string); ok {
-		return d.Get(text)
-	}
-	hash, ok := hashOf(key, 0)
+func (e *env) entry(d *Dict, key Value) (Value, bool) {
+	hash, ok := e.tryHash(key)
 	if !ok {
 		return nil, false
 	}
@@ -156,6 +178,8 @@ func (n *sliceNode) eval(e *env) Value {
 	switch of := of.(type) {
 	case string:
 		return e.sliceText(of, indices)
+	case markup:
+		return markup(e.sliceText(string(of), indices))
 	case List:
 		return e.pick(of, indices)
 	case Tuple:

@@ -162,13 +162,49 @@ func (e *env) floats(op byte, a, b float64) Value {
 
 func (e *env) floatPower(a, b float64) Value {
 	c := math.Pow(a, b)
+	whole := math.Trunc(b) == b
 	switch {
 	case a == 0 && b < 0:
 		e.failf("division by zero")
+	case !whole && !math.IsNaN(b) && math.Abs(b) != 0.5 && !math.IsNaN(a) && !math.IsInf(a, 0):
+		e.failf("an exponent that is not whole is not supported")
+	case a == 0 || a == 1 || math.IsNaN(c) || math.IsInf(a, 0):
+	case whole && math.Abs(b) <= maxExponent:
+		c = wholePower(a, int(b))
+	}
+	switch {
 	case a < 0 && math.Trunc(b) != b && !math.IsNaN(b):
 		e.failf("complex numbers are not supported")
 	case math.IsInf(c, 0) && !math.IsInf(a, 0) && !math.IsInf(b, 0):
 		e.failf("the result of ** is too large")
+	}
+	return c
+}
+
+// maxExponent is where what is not 1 is 0 or infinite, about.
+const maxExponent = 1 << 62
+
+// wholePower is exact but for one rounding, which math.Pow is not.
+func wholePower(a float64, b int) float64 {
+	const precision = 400
+	result := new(big.Float).SetPrec(precision).SetInt64(1)
+	square := new(big.Float).SetPrec(precision).SetFloat64(math.Abs(a))
+	n := b
+	if n < 0 {
+		n = -n
+	}
+	for ; n > 0; n >>= 1 {
+		if n&1 == 1 {
+			result.Mul(result, square)
+		}
+		square.Mul(square, square)
+	}
+	if b < 0 {
+		result.Quo(new(big.Float).SetPrec(precision).SetInt64(1), result)
+	}
+	c, _ := result.Float64()
+	if a < 0 && b&1 != 0 {
+		c = -c
 	}
 	return c
 }
@@ -199,6 +235,12 @@ func (e *env) sequences(op byte, left, right Value) Value {
 		if u, ok := side.(Undefined); ok {
 			e.undefined(u)
 		}
+	}
+	if is[markup](left) || is[markup](right) {
+		e.failf("calculating with what tojson gave is not supported")
+	}
+	if is[uint64](left) || is[uint64](right) {
+		e.overflow()
 	}
 	if op == '+' {
 		switch a := left.(type) {

@@ -92,6 +92,8 @@ func words(text string) map[string]bool {
 // dot, Python gives the method.
 var (
 	dictAttributes = words("clear copy fromkeys get items keys pop popitem setdefault update values")
+	dictMutators   = words("clear pop popitem setdefault update")
+	listMutators   = words("append extend insert remove reverse sort")
 	listAttributes = words("append clear copy count extend index insert pop remove reverse sort")
 	strAttributes  = words(`capitalize casefold center count encode endswith expandtabs find format format_map index
 		isalnum isalpha isascii isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper
@@ -109,7 +111,7 @@ func hasAttribute(v Value, name string) bool {
 		return listAttributes[name]
 	case Tuple, span:
 		return name == "count" || name == "index"
-	case string:
+	case string, markup:
 		return strAttributes[name]
 	case int64, bool:
 		return intAttributes[name]

@@ -7,6 +7,7 @@ import (
 
 // equal is Python's ==.
 func (e *env) equal(a, b Value, depth int) bool {
+	a, b = plain(a), plain(b)
 	if x, y := asNumber(a), asNumber(b); x != nil && y != nil {
 		order, ok := compareNumbers(x, y)
 		return ok && order == 0
@@ -14,6 +15,12 @@ func (e *env) equal(a, b Value, depth int) bool {
 	switch a := a.(type) {
 	case nil:
 		return b == nil
+	case uint64:
+		if asNumber(b) != nil {
+			e.overflow()
+		}
+		large, ok := b.(uint64)
+		return ok && a == large
 	case string:
 		text, ok := b.(string)
 		return ok && a == text
@@ -37,6 +44,10 @@ func (e *env) equal(a, b Value, depth int) bool {
 	switch b.(type) {
 	case *method:
 		e.failf("comparing a method is not supported")
+	case uint64:
+		if asNumber(a) != nil {
+			e.overflow()
+		}
 	}
 	return false
 }
@@ -116,6 +127,7 @@ func compareMixed(i int64, f float64) (int, bool) {
 
 // less is Python's < or, with orEqual, <=.
 func (e *env) less(a, b Value, orEqual bool, depth int) bool {
+	a, b = plain(a), plain(b)
 	for _, side := range []Value{a, b} {
 		if u, ok := side.(Undefined); ok {
 			e.undefined(u)
@@ -139,6 +151,9 @@ func (e *env) less(a, b Value, orEqual bool, depth int) bool {
 			return e.lessItems(List(a), List(items), orEqual, depth)
 		}
 	}
+	if is[uint64](a) || is[uint64](b) {
+		e.overflow()
+	}
 	e.failf("%s and %s have no order", typeName(a), typeName(b))
 	return false
 }
@@ -155,9 +170,9 @@ func (e *env) lessItems(a, b List, orEqual bool, depth int) bool {
 
 // contains is Python's item in container.
 func (e *env) contains(container, item Value) bool {
-	switch c := container.(type) {
+	switch c := plain(container).(type) {
 	case string:
-		text, ok := item.(string)
+		text, ok := plain(item).(string)
 		if !ok {
 			e.failf("a string cannot hold a value of type %s", typeName(item))
 		}
@@ -168,11 +183,11 @@ func (e *env) contains(container, item Value) bool {
 	case *namespace, *loop, *method:
 		e.failf("looking into a %s is not supported", typeName(c))
 	}
-	items, ok := itemsOf(container)
-	if !ok {
+	if _, ok := itemsOf(container); !ok && !is[*generator](container) {
 		e.failf("a value of type %s holds nothing", typeName(container))
 	}
-	for _, each := range items {
+	next := e.iterator(container)
+	for each, ok := next(); ok; each, ok = next() {
 		e.step(1)
 		if e.equal(each, item, 0) {
 			return true

@@ -26,11 +26,13 @@ func (e *env) toFloat(v Value) (float64, outcome) {
 	if number := asNumber(v); number != nil {
 		return asFloat(number), fine
 	}
-	text, ok := v.(string)
-	if !ok {
-		return 0, unreadable
+	switch v := plain(v).(type) {
+	case uint64:
+		return float64(v), fine
+	case string:
+		return e.parseFloat(v)
 	}
-	return e.parseFloat(text)
+	return 0, unreadable
 }
 
 func (e *env) parseFloat(text string) (float64, outcome) {
@@ -85,13 +87,15 @@ func (e *env) plainDigits(text string) string {
 // toInt is Jinja2's int filter: int(value, base), and int(float(value)) where
 // that cannot be read.
 func (e *env) toInt(v Value, base Value) (int64, outcome) {
-	switch v := v.(type) {
+	switch v := plain(v).(type) {
 	case Undefined:
 		e.undefined(v)
 	case int64:
 		return v, fine
 	case bool:
 		return intOf(v), fine
+	case uint64:
+		e.overflow()
 	case float64:
 		return e.truncate(v)
 	case string:
@@ -214,7 +218,7 @@ func roundTo(f float64, digits int64) float64 {
 
 // toBool is Home Assistant's boolean (helpers/config_validation.py).
 func toBool(v Value) (value, ok bool) {
-	switch v := v.(type) {
+	switch v := plain(v).(type) {
 	case bool:
 		return v, true
 	case int64:

@@ -27,8 +27,10 @@ func Decode(payload []byte) (Value, bool) {
 
 // A decoder reads one value. What it returns shares the memory of the text.
 type decoder struct {
-	text string
-	i    int
+	text    string
+	i       int
+	entries []entry // of the dicts that are open
+	items   []Value // of the lists that are open
 }
 
 func (d *decoder) space() {
@@ -91,18 +93,17 @@ func (d *decoder) word(word string) bool {
 
 func (d *decoder) object(depth int) (Value, bool) {
 	d.i++
-	dict := &Dict{}
 	d.space()
 	if d.skip('}') {
-		return dict, true
+		return &Dict{}, true
 	}
-	dict.entries = make([]entry, 0, 8)
+	base := len(d.entries)
 	for {
 		d.space()
 		if d.peek() != '"' {
 			return nil, false
 		}
-		key, ok := d.str()
+		text, ok := d.str()
 		if !ok {
 			return nil, false
 		}
@@ -115,10 +116,12 @@ func (d *decoder) object(depth int) (Value, bool) {
 		if !ok {
 			return nil, false
 		}
-		boxedKey := Value(key)
-		dict.put(boxedKey, boxedKey, v)
+		key := Value(text)
+		d.entries = append(d.entries, entry{key, v, key})
 		d.space()
 		if d.skip('}') {
+			dict := dictOf(d.entries[base:])
+			d.entries = d.entries[:base]
 			return dict, true
 		}
 		if !d.skip(',') {
@@ -127,22 +130,33 @@ func (d *decoder) object(depth int) (Value, bool) {
 	}
 }
 
+// dictOf makes a dict of entries that it copies. Of equal keys the last one counts.
+func dictOf(entries []entry) *Dict {
+	dict := &Dict{entries: make([]entry, 0, len(entries))}
+	for _, each := range entries {
+		dict.put(each.key, each.hash, each.value)
+	}
+	return dict
+}
+
 func (d *decoder) array(depth int) (Value, bool) {
 	d.i++
-	items := List{}
 	d.space()
 	if d.skip(']') {
-		return items, true
+		return List{}, true
 	}
+	base := len(d.items)
 	for {
 		d.space()
 		v, ok := d.value(depth)
 		if !ok {
 			return nil, false
 		}
-		items = append(items, v)
+		d.items = append(d.items, v)
 		d.space()
 		if d.skip(']') {
+			items := append(List(nil), d.items[base:]...)
+			d.items = d.items[:base]
 			return items, true
 		}
 		if !d.skip(',') {
@@ -180,6 +194,9 @@ func (d *decoder) number() (Value, bool) {
 	if whole {
 		if i, err := strconv.ParseInt(text, 10, 64); err == nil {
 			return i, true
+		}
+		if u, err := strconv.ParseUint(text, 10, 64); err == nil {
+			return u, true
 		}
 	}
 	f, _ := strconv.ParseFloat(text, 64)

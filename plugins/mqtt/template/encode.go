@@ -40,6 +40,8 @@ func (w *jsonWriter) value(v Value, depth int) {
 		w.out = strconv.AppendBool(w.out, v)
 	case int64:
 		w.out = strconv.AppendInt(w.out, v, 10)
+	case uint64:
+		w.out = strconv.AppendUint(w.out, v, 10)
 	case float64:
 		w.float(v)
 	case string:
@@ -201,6 +203,8 @@ func (w *jsonWriter) key(key Value) string {
 		return strconv.FormatBool(key)
 	case int64:
 		return strconv.FormatInt(key, 10)
+	case uint64:
+		return strconv.FormatUint(key, 10)
 	case float64:
 		inner := jsonWriter{env: w.env, compact: w.compact}
 		inner.float(key)

@@ -18,9 +18,25 @@ func encodingFilters() map[string]*builtin {
 	}
 }
 
-// A markup is the text that tojson gives. Jinja2 escapes what it is joined with;
-// it may be printed, and be text elsewhere, but not be calculated with.
+// A markup is the text that tojson gives. It is text, but that Jinja2 escapes
+// what + and % and methods join it with: those are not supported.
 type markup string
+
+// plain makes plain text of a markup.
+func plain(v Value) Value {
+	if m, ok := v.(markup); ok {
+		return string(m)
+	}
+	return v
+}
+
+// like makes a markup of what was made of one.
+func like(v Value, text string) Value {
+	if is[markup](v) {
+		return markup(text)
+	}
+	return text
+}
 
 func toJSONFilter(e *env, args []Value) Value {
 	w := jsonWriter{env: e, ascii: true, html: true, sorted: true}
@@ -48,7 +64,7 @@ func homeJSON(e *env, args []Value) Value {
 }
 
 func fromJSON(e *env, args []Value) Value {
-	text, ok := args[0].(string)
+	text, ok := plain(args[0]).(string)
 	if ok {
 		e.step(len(text) / 4)
 		if v, ok := Decode([]byte(text)); ok {
@@ -59,7 +75,7 @@ func fromJSON(e *env, args []Value) Value {
 }
 
 func encodeBase64(e *env, args []Value) Value {
-	text := e.text(args[0], "base64_encode")
+	text := e.text(plain(args[0]), "base64_encode")
 	e.made(base64.StdEncoding.EncodedLen(len(text)))
 	return base64.StdEncoding.EncodeToString([]byte(text))
 }
@@ -76,7 +92,7 @@ func decodeBase64(e *env, args []Value) Value {
 
 // encodeURL is Jinja2's urlencode of text: / stays.
 func encodeURL(e *env, args []Value) Value {
-	if !is[string](args[0]) && asNumber(args[0]) == nil {
+	if !is[string](plain(args[0])) && asNumber(args[0]) == nil {
 		e.failf("urlencode supports text and numbers: it is of type %s", typeName(args[0]))
 	}
 	text := e.str(args[0])
@@ -97,7 +113,7 @@ func encodeURL(e *env, args []Value) Value {
 }
 
 func ordinal(e *env, args []Value) Value {
-	text := e.text(args[0], "ord")
+	text := e.text(plain(args[0]), "ord")
 	r, size := utf8.DecodeRuneInString(text)
 	if size == 0 || size != len(text) {
 		e.failf("ord needs one character")

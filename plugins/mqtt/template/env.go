@@ -26,11 +26,16 @@ func (e *env) failf(format string, args ...any) {
 	panic(e.t.errorAt(e.at, format, args...))
 }
 
+// failKept fails with what is one of Jinja2's own errors there.
+func (e *env) failKept(format string, args ...any) {
+	err := e.t.errorAt(e.at, format, args...)
+	err.KeepsPayload = true
+	panic(err)
+}
+
 // undefined fails the way that Jinja2's UndefinedError does.
 func (e *env) undefined(u Undefined) {
-	err := e.t.errorAt(e.at, "%s", u.why)
-	err.Undefined = true
-	panic(err)
+	e.failKept("%s", u.why)
 }
 
 // typeError fails where a value has the wrong type, or is undefined.
@@ -66,6 +71,7 @@ func (e *env) makes(length int) {
 }
 
 func (e *env) lookup(name string) (Value, bool) {
+	e.step(len(e.locals) / 16)
 	for i := len(e.locals) - 1; i >= 0; i-- {
 		if e.locals[i].name == name {
 			return e.locals[i].value, true
@@ -77,6 +83,7 @@ func (e *env) lookup(name string) (Value, bool) {
 
 // set sets a variable of the innermost scope.
 func (e *env) set(name string, value Value) {
+	e.step((len(e.locals) - e.frame) / 16)
 	for i := len(e.locals) - 1; i >= e.frame; i-- {
 		if e.locals[i].name == name {
 			e.locals[i].value = value
@@ -100,9 +107,12 @@ func (e *env) pop(frame int) {
 
 // iterate returns what a for loop over the value would see.
 func (e *env) iterate(v Value) List {
+	if g, ok := v.(*generator); ok {
+		return e.drained(g)
+	}
 	items, ok := itemsOf(v)
 	if !ok {
-		if text, isText := v.(string); isText {
+		if text, isText := plain(v).(string); isText {
 			return e.characters(text)
 		}
 		e.failf("a value of type %s cannot be iterated over", typeName(v))
@@ -111,7 +121,30 @@ func (e *env) iterate(v Value) List {
 	return items
 }
 
-// itemsOf returns the items of what can be iterated over, but for strings.
+func (e *env) drained(g *generator) (items List) {
+	for {
+		item, ok := g.next()
+		if !ok {
+			return items
+		}
+		items = append(items, item)
+		e.step(1)
+		if len(items) > maxItems {
+			e.makes(len(items))
+		}
+	}
+}
+
+// iterator returns what takes the items of a value one by one.
+func (e *env) iterator(v Value) func() (Value, bool) {
+	if g, ok := v.(*generator); ok {
+		return g.next
+	}
+	return each(e.iterate(v))
+}
+
+// itemsOf returns the items of what can be iterated over, but for strings and
+// generators.
 func itemsOf(v Value) (List, bool) {
 	switch v := v.(type) {
 	case List:
@@ -124,8 +157,6 @@ func itemsOf(v Value) (List, bool) {
 			keys[i] = v.entries[i].key
 		}
 		return keys, true
-	case *generator:
-		return v.take(), true
 	case *view:
 		return v.items, true
 	case span:

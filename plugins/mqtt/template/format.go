@@ -98,8 +98,11 @@ func (f *formatter) directive() {
 // named takes %(name)s from a dict.
 func (f *formatter) named() Value {
 	end := strings.IndexByte(f.format[f.i:], ')')
-	d, ok := f.args[0:1:1][0].(*Dict)
-	if end < 0 || !f.single || !ok {
+	var d *Dict
+	if f.single {
+		d, _ = f.args[0].(*Dict)
+	}
+	if end < 0 || d == nil {
 		f.failf("a format with names needs a dict")
 	}
 	name := f.format[f.i+1 : f.i+end]
@@ -221,6 +224,9 @@ func (f *formatter) whole(d directive, arg Value) {
 		}
 		n, _ = big.NewFloat(number).Int(nil)
 	default:
+		if u, ok := arg.(Undefined); ok {
+			f.undefined(u)
+		}
 		f.failf("the format %%d needs a number: it is of type %s", typeName(arg))
 	}
 	digits := new(big.Int).Abs(n).String()

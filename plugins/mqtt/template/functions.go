@@ -53,9 +53,6 @@ func zip(e *env, args []Value) Value {
 	lists := make([]List, len(args))
 	length := maxItems
 	for i, arg := range args {
-		if u, ok := arg.(Undefined); ok {
-			_ = u
-		}
 		lists[i] = e.iterate(arg)
 		length = min(length, len(lists[i]))
 	}
@@ -72,7 +69,7 @@ func zip(e *env, args []Value) Value {
 		}
 		items[i] = item
 	}
-	return &generator{"zip", items}
+	return generated("zip", items)
 }
 
 // extremeOf is the functions min and max: of one iterable, or of the arguments.
@@ -139,6 +136,9 @@ func (e *env) fill(d *Dict, of Value) {
 			d.put(each.key, each.hash, each.value)
 		}
 		return
+	}
+	if u, ok := of.(Undefined); ok {
+		e.undefined(u)
 	}
 	for _, pair := range e.iterate(of) {
 		items := e.iterate(pair)

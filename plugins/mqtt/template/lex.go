@@ -120,8 +120,9 @@ func (l *lexer) inside(tag int, begin, ending kind, closing string) {
 		if l.i >= len(l.text) {
 			l.fail(tag, "the tag has no end, %s is missing", closing)
 		}
+		at := l.i
 		if len(l.open) == 0 && l.closes(closing) {
-			l.add(ending, closing, l.i)
+			l.add(ending, closing, at)
 			return
 		}
 		l.token()

@@ -65,8 +65,8 @@ func iif(e *env, args []Value) Value {
 }
 
 func first(e *env, args []Value) Value {
-	if items := e.iterate(args[0]); len(items) > 0 {
-		return items[0]
+	if item, ok := e.iterator(args[0])(); ok {
+		return item
 	}
 	return Undefined{"there is no first item, the sequence is empty"}
 }
@@ -80,39 +80,36 @@ func last(e *env, args []Value) Value {
 
 // reversible returns the items of what Python's reversed() takes.
 func (e *env) reversible(v Value) List {
-	switch v.(type) {
-	case *generator:
+	if is[*generator](v) {
 		e.failf("a %s has no last item, a list has", typeName(v))
-	case Undefined:
-		e.typeError(v, "it cannot be reversed")
 	}
 	return e.iterate(v)
 }
 
 func reverse(e *env, args []Value) Value {
-	if text, ok := args[0].(string); ok {
+	if text, ok := plain(args[0]).(string); ok {
 		e.made(len(text))
 		runes := []rune(text)
 		slices.Reverse(runes)
-		return string(runes)
+		return like(args[0], string(runes))
 	}
-	if u, ok := args[0].(Undefined); ok {
-		e.undefined(u)
+	if !isIterable(e, args).(bool) {
+		e.failKept("a value of type %s cannot be reversed", typeName(args[0]))
 	}
 	items := slices.Clone(e.iterate(args[0]))
 	slices.Reverse(items)
 	if _, ok := args[0].(*generator); ok {
 		return items
 	}
-	return &generator{"reversed", items}
+	return generated("reversed", items)
 }
 
 func itemsFilter(e *env, args []Value) Value {
 	switch v := args[0].(type) {
 	case Undefined:
-		return &generator{"generator", nil}
+		return generated("generator", nil)
 	case *Dict:
-		return &generator{"generator", e.pairs(v)}
+		return generated("generator", e.pairs(v))
 	}
 	e.failf("items needs a dict: it is of type %s", typeName(args[0]))
 	return nil
@@ -194,7 +191,7 @@ func indexOrName(part string) Value {
 
 // sortable is what an item is sorted by: strings in lower case unless told otherwise.
 func (e *env) sortable(v, caseSensitive Value) Value {
-	if text, ok := v.(string); ok && !truth(orElse(caseSensitive, false)) {
+	if text, ok := plain(v).(string); ok && !truth(orElse(caseSensitive, false)) {
 		return e.lower(text)
 	}
 	return v
@@ -307,5 +304,5 @@ func unique(e *env, args []Value) Value {
 			kept = append(kept, item)
 		}
 	}
-	return &generator{"generator", kept}
+	return generated("generator", kept)
 }

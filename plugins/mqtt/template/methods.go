@@ -137,9 +137,6 @@ func (e *env) fieldsOf(s string, most int64) List {
 	for s = strings.TrimLeftFunc(s, isSpace); s != ""; s = strings.TrimLeftFunc(s, isSpace) {
 		end := strings.IndexFunc(s, isSpace)
 		if end < 0 || most >= 0 && int64(len(items)) >= most {
-			if end >= 0 {
-				s = strings.TrimRightFunc(s, isSpace)
-			}
 			items = append(items, s)
 			break
 		}
@@ -182,9 +179,6 @@ func find(e *env, s string, args []Value) Value {
 }
 
 func joinMethod(e *env, s string, args []Value) Value {
-	if u, ok := args[1].(Undefined); ok {
-		_ = u
-	}
 	items := e.iterate(args[1])
 	var text []byte
 	for i, item := range items {

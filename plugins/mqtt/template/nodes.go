@@ -53,9 +53,10 @@ type (
 	}
 	// An applyNode calls a builtin.
 	applyNode struct {
-		fn   *builtin
-		args []node
-		at   int
+		fn     *builtin
+		args   []node
+		method bool
+		at     int
 	}
 )
 
@@ -97,11 +98,22 @@ func (n *dictNode) eval(e *env) Value {
 
 // hash returns a key's hash, and fails for what cannot be a key.
 func (e *env) hash(key Value) any {
-	hash, ok := hashOf(key, 0)
+	hash, ok := e.tryHash(key)
 	if !ok {
 		e.failf("a value of type %s cannot be a key", typeName(key))
 	}
 	return hash
+}
+
+func (e *env) tryHash(key Value) (any, bool) {
+	hash, ok := hashOf(key, 0)
+	switch hash := hash.(type) {
+	case string:
+		e.step(len(hash) / stepBytes)
+	case tupleHash:
+		e.step(len(hash) / stepBytes)
+	}
+	return hash, ok
 }
 
 func (n *condNode) eval(e *env) Value {
@@ -211,8 +223,12 @@ func (n *signNode) eval(e *env) Value {
 
 func (n *applyNode) eval(e *env) Value {
 	base := len(e.stack)
-	for _, arg := range n.args {
+	for i, arg := range n.args {
 		v := arg.eval(e)
+		if u, ok := v.(Undefined); ok && i == 0 && n.method {
+			e.at = n.at
+			e.undefined(u) // before its arguments, as in Jinja2
+		}
 		e.stack = append(e.stack, v)
 	}
 	e.at = n.at

@@ -85,8 +85,8 @@ func (p *parser) leave() { p.depth-- }
 
 func (p *parser) template() []statement {
 	p.stored = map[string]bool{}
-	for i, t := range p.tokens { // a name that is set anywhere may be read as a variable
-		if t.word("set") || t.word("for") {
+	for i := 1; i < len(p.tokens); i++ { // a name that is set anywhere may be read as a variable
+		if t := &p.tokens[i]; p.tokens[i-1].kind == blockBegin && (t.word("set") || t.word("for")) {
 			p.noteTargets(i + 1)
 		}
 	}

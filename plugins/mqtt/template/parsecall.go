@@ -215,7 +215,7 @@ func (p *parser) bind(fn *builtin, what string, t *token, args []node, keywords 
 			places[i] = notGiven
 		}
 	}
-	n := &applyNode{fn: fn, args: places, at: t.at}
+	n := &applyNode{fn: fn, args: places, method: what == "method", at: t.at}
 	if fn.check != nil {
 		fn.check(p, t, places)
 	}

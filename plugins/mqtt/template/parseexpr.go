@@ -1,5 +1,7 @@
 package template
 
+import "strings"
+
 // expression parses a conditional expression, the loosest of all.
 func (p *parser) expression() node {
 	p.enter()
@@ -169,7 +171,11 @@ func (p *parser) primary() node {
 		return value
 	case t.is("["):
 		p.next()
-		return &listNode{p.items("]"), t.at}
+		items := p.items("]")
+		if values, ok := constants(items); ok {
+			return &constNode{values}
+		}
+		return &listNode{items, t.at}
 	case t.is("{"):
 		p.next()
 		return p.dict(t.at)
@@ -212,18 +218,20 @@ func (p *parser) nameOrConstant() node {
 
 // literals are one number, or strings one after the other, which are one string.
 func (p *parser) literals() node {
-	value := p.next().val
-	text, ok := value.(string)
-	for ok && p.cur().kind == literal {
-		more, isText := p.cur().val.(string)
-		if !isText {
+	first := p.next()
+	if _, ok := first.val.(string); !ok {
+		return &constNode{first.val}
+	}
+	texts := []string{first.val.(string)}
+	for p.cur().kind == literal {
+		more, ok := p.cur().val.(string)
+		if !ok {
 			break
 		}
-		text += more
+		texts = append(texts, more)
 		p.next()
-		value = text
 	}
-	return &constNode{value}
+	return &constNode{strings.Join(texts, "")}
 }
 
 // items parses expressions between commas up to the bracket that closes them.
@@ -261,7 +269,34 @@ func (p *parser) dict(at int) node {
 		}
 	}
 	p.next()
-	return d
+	keys, ok := constants(d.keys)
+	values, ok2 := constants(d.values)
+	if !ok || !ok2 {
+		return d
+	}
+	made := &Dict{}
+	for i, key := range keys {
+		hash, ok := hashOf(key, 0)
+		if !ok {
+			return d
+		}
+		made.put(key, hash, values[i])
+	}
+	return &constNode{made}
+}
+
+// constants returns the values of nodes that are all constant. What is made of
+// them is made once, as nothing can change it.
+func constants(nodes []node) (List, bool) {
+	values := make(List, len(nodes))
+	for i, n := range nodes {
+		constant, ok := n.(*constNode)
+		if !ok {
+			return nil, false
+		}
+		values[i] = constant.value
+	}
+	return values, true
 }
 
 // tuple parses an expression, or several between commas, which are a tuple.
@@ -284,6 +319,9 @@ func (p *parser) tuple(conditional bool) node {
 		if len(t.items) > maxItems {
 			p.fail(c.at, "more than %d items", maxItems)
 		}
+	}
+	if values, ok := constants(t.items); ok {
+		return &constNode{Tuple(values)}
 	}
 	return t
 }

@@ -8,12 +8,13 @@ import (
 
 // A pattern is a Python pattern, compiled.
 type pattern struct {
-	re       *regexp.Regexp
-	anchored *regexp.Regexp // at the beginning, for match
-	cost     int            // instructions, about
-	dollar   bool           // has $, which Python takes before a last \n, too
-	boundary bool           // has \b, which RE2 knows for ASCII only
-	empty    bool           // may match the empty text
+	translated string
+	re         *regexp.Regexp
+	anchored   *regexp.Regexp // at the beginning, for match
+	cost       int            // instructions, about
+	dollar     bool           // has $, which Python takes before a last \n, too
+	boundary   bool           // has \b, which RE2 knows for ASCII only
+	empty      bool           // may match the empty text
 }
 
 func regexFilters() map[string]*builtin {
@@ -38,7 +39,7 @@ func regexBuiltin(call func(e *env, args []Value) Value, params string) *builtin
 		if !ok {
 			return
 		}
-		if _, err := compilePattern(text, false); err != nil {
+		if _, err := parsePattern(text, false); err != nil {
 			p.fail(t.at, "%s: %v", t.text, err)
 		}
 	}
@@ -77,6 +78,7 @@ func (e *env) pattern(v, ignoreCase Value) *pattern {
 	if err != nil {
 		e.failf("%v", err)
 	}
+	e.step(p.cost)
 	kept.mu.Lock()
 	defer kept.mu.Unlock()
 	if len(kept.kept) < maxPatterns {
@@ -174,6 +176,9 @@ func regexReplace(e *env, args []Value) Value {
 	for _, m := range e.found(p, text) {
 		out = append(out, text[from:m[0]]...)
 		for _, part := range parts {
+			if len(out) > maxString {
+				break
+			}
 			if part.group < 0 {
 				out = append(out, part.text...)
 			} else if m[2*part.group] >= 0 {

@@ -21,6 +21,21 @@ const (
 // compilePattern compiles a Python pattern for RE2, which matches in linear time.
 // What the two don't have in common is an error.
 func compilePattern(text string, ignoreCase bool) (*pattern, error) {
+	p, err := parsePattern(text, ignoreCase)
+	if err != nil {
+		return nil, err
+	}
+	if p.re, err = regexp.Compile(p.translated); err == nil {
+		p.anchored, err = regexp.Compile(`\A(?:` + p.translated + `)`)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the regular expression %.100q: %w", text, err)
+	}
+	return p, nil
+}
+
+// parsePattern does all of that but for what takes time.
+func parsePattern(text string, ignoreCase bool) (*pattern, error) {
 	if len(text) > maxPattern {
 		return nil, fmt.Errorf("a regular expression of more than %d bytes", maxPattern)
 	}
@@ -40,15 +55,7 @@ func compilePattern(text string, ignoreCase bool) (*pattern, error) {
 	if cost > maxInstructions {
 		return nil, fmt.Errorf("the regular expression %.100q is too large", text)
 	}
-	re, err := regexp.Compile(translated)
-	if err != nil {
-		return nil, fmt.Errorf("the regular expression %.100q: %w", text, err)
-	}
-	anchored, err := regexp.Compile(`\A(?:` + translated + `)`)
-	if err != nil {
-		return nil, fmt.Errorf("the regular expression %.100q: %w", text, err)
-	}
-	return &pattern{re, anchored, cost, t.dollar, t.boundary, mayBeEmpty(parsed)}, nil
+	return &pattern{translated: translated, cost: cost, dollar: t.dollar, boundary: t.boundary, empty: mayBeEmpty(parsed)}, nil
 }
 
 // instructions is about how many instructions a pattern compiles to, repetitions
@@ -106,8 +113,17 @@ func (e *env) found(p *pattern, text string) [][]int {
 	if p.empty {
 		e.failf("regular expressions that match the empty text are supported in match and search only")
 	}
-	return p.re.FindAllStringSubmatchIndex(text, maxItems+1)
+	if p.cost*len(text)*len(text) > maxVisits {
+		e.failf("a regular expression on more than some thousand bytes is supported in match and search only")
+	}
+	matches := p.re.FindAllStringSubmatchIndex(text, maxItems+1)
+	e.step(p.cost * len(text) * len(matches) / 512)
+	return matches
 }
+
+// maxVisits bounds the search for all matches: each may look at all of what is
+// behind it before it settles for less.
+const maxVisits = 1 << 26
 
 // A translator rewrites a Python pattern (docs.python.org/3/library/re.html).
 type translator struct {

@@ -89,37 +89,42 @@ func (n *eachNode) eval(e *env) Value {
 	if n.otherwise != nil {
 		otherwise = n.otherwise.eval(e)
 	}
-	base := len(e.stack)
+	var args []Value // of the inner filter or test; the first is the item
 	if n.inner != nil {
-		for _, arg := range n.inner.args {
-			v := arg.eval(e)
-			e.stack = append(e.stack, v)
+		args = make([]Value, len(n.inner.args))
+		for i, arg := range n.inner.args {
+			args[i] = arg.eval(e)
 		}
 	}
-	args := e.stack[base:len(e.stack):len(e.stack)]
 	e.at = n.at
 	e.step(1)
-	made := &generator{kind: "generator"}
-	if truth(over) {
-		made.items = n.each(e, e.iterate(over), e.getter(attribute, otherwise), args)
+	if !truth(over) {
+		return generated("generator", nil)
 	}
-	e.stack = e.stack[:base]
-	return made
+	get := e.getter(attribute, otherwise)
+	return &generator{"generator", n.each(e, e.iterator(over), get, args)}
 }
 
-func (n *eachNode) each(e *env, items List, get func(Value) Value, args []Value) List {
-	kept := make(List, 0, len(items))
-	for _, item := range items {
-		result := get(item)
-		if n.inner != nil {
-			args[0] = result
-			result = n.inner.fn.call(e, args)
-		}
-		if !n.selects {
-			kept = append(kept, result)
-		} else if truth(result) != n.rejects {
-			kept = append(kept, item)
+// each returns what makes the items one by one, as they are asked for.
+func (n *eachNode) each(e *env, next func() (Value, bool), get func(Value) Value, args []Value) func() (Value, bool) {
+	return func() (Value, bool) {
+		for {
+			item, ok := next()
+			if !ok {
+				return nil, false
+			}
+			e.at = n.at
+			result := get(item)
+			if n.inner != nil {
+				args[0] = result
+				result = n.inner.fn.call(e, args)
+			}
+			if !n.selects {
+				return result, true
+			}
+			if truth(result) != n.rejects {
+				return item, true
+			}
 		}
 	}
-	return kept
 }

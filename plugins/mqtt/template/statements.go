@@ -90,6 +90,8 @@ func (s *ifStatement) exec(e *env) flow {
 	return e.run(s.otherwise)
 }
 
+// exec runs else the way that Jinja2 does: if no item was gone through to the
+// end, be it for want of items or for break and continue.
 func (s *forStatement) exec(e *env) flow {
 	over := s.over.eval(e)
 	e.at = s.at
@@ -97,13 +99,8 @@ func (s *forStatement) exec(e *env) flow {
 	if s.test != nil {
 		items = s.selected(e, items)
 	}
-	if len(items) == 0 {
-		frame := e.push()
-		e.run(s.otherwise)
-		e.pop(frame)
-		return goOn
-	}
 	l := &loop{items: items}
+	finished := false
 	for l.i = range items {
 		e.step(1)
 		frame := e.push()
@@ -115,6 +112,12 @@ func (s *forStatement) exec(e *env) flow {
 		if f == breakLoop {
 			break
 		}
+		finished = finished || f == goOn
+	}
+	if !finished {
+		frame := e.push()
+		e.run(s.otherwise)
+		e.pop(frame)
 	}
 	return goOn
 }
@@ -161,7 +164,7 @@ func (s *setStatement) exec(e *env) flow {
 	of, _ := e.lookup(s.targets[0])
 	ns, ok := of.(*namespace)
 	if !ok {
-		e.failf("%s is no namespace", s.targets[0])
+		e.failKept("%s is no namespace", s.targets[0])
 	}
 	if ns.fields.Len() >= maxItems {
 		e.failf("a namespace of more than %d names", maxItems)

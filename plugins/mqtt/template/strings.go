@@ -3,6 +3,7 @@ package template
 import (
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/language"
@@ -10,14 +11,18 @@ import (
 
 func textFilters() map[string]*builtin {
 	return map[string]*builtin{
-		"lower":      define("s", func(e *env, args []Value) Value { return e.lower(e.str(args[0])) }),
-		"upper":      define("s", func(e *env, args []Value) Value { return e.upper(e.str(args[0])) }),
+		"lower":      define("s", func(e *env, args []Value) Value { return like(args[0], e.lower(e.str(args[0]))) }),
+		"upper":      define("s", func(e *env, args []Value) Value { return like(args[0], e.upper(e.str(args[0]))) }),
 		"title":      define("s", titleFilter),
-		"capitalize": define("s", func(e *env, args []Value) Value { return e.capitalize(e.str(args[0])) }),
-		"trim":       define("value chars?", func(e *env, args []Value) Value { return e.strip(e.str(args[0]), args[1], true, true) }),
+		"capitalize": define("s", func(e *env, args []Value) Value { return like(args[0], e.capitalize(e.str(args[0]))) }),
+		"trim":       define("value chars?", func(e *env, args []Value) Value { return like(args[0], e.strip(e.str(args[0]), args[1], true, true)) }),
 		"replace":    define("s old new count?", replaceFilter),
-		"string":     define("s", func(e *env, args []Value) Value { return e.str(args[0]) }),
+		"truncate":   define("s length? killwords? end? leeway?", truncate),
+		"string":     define("s", func(e *env, args []Value) Value { return like(args[0], e.str(args[0])) }),
 		"format": {params: []string{"value"}, rest: true, call: func(e *env, args []Value) Value {
+			if is[markup](args[0]) {
+				e.failf("format of what tojson gave is not supported")
+			}
 			return e.formatted(e.str(args[0]), append(Tuple(nil), args[1:]...))
 		}},
 	}
@@ -120,4 +125,39 @@ func (e *env) replace(text, old, with string, count int64) string {
 	}
 	e.made(len(text) + int(n)*(len(with)-len(old)))
 	return strings.Replace(text, old, with, int(n))
+}
+
+// truncate cuts a text off at a length, by default at the end of a word. What
+// is longer by no more than the leeway stays.
+func truncate(e *env, args []Value) Value {
+	length, ok := integer(orElse(args[1], int64(255)))
+	leeway, ok2 := integer(orElse(args[4], int64(5)))
+	if args[4] == nil {
+		leeway, ok2 = 5, true
+	}
+	text, ok3 := args[0].(string)
+	end, ok4 := orElse(args[3], "...").(string)
+	if u, isUndefined := args[0].(Undefined); isUndefined {
+		if ok && ok2 && ok4 && length >= int64(utf8.RuneCountInString(end)) && leeway >= 0 {
+			return u
+		}
+	}
+	if !ok || !ok2 || !ok3 || !ok4 {
+		e.failf("truncate supports text and whole numbers: what to cut is of type %s", typeName(args[0]))
+	}
+	e.made(len(text))
+	runes, ending := []rune(text), int64(len([]rune(end)))
+	switch {
+	case length < ending || leeway < 0:
+		e.failf("truncate needs a length for its end and a leeway that is not negative")
+	case int64(len(runes)) <= length+leeway:
+		return text
+	}
+	cut := string(runes[:length-ending])
+	if !truth(orElse(args[2], false)) {
+		if space := strings.LastIndexByte(cut, ' '); space >= 0 {
+			cut = cut[:space]
+		}
+	}
+	return cut + end
 }

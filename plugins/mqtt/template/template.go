@@ -24,10 +24,10 @@ type Error struct {
 	Line, Column int // from 1; columns are characters
 	Message      string
 
-	// Undefined reports that something undefined was used. On these errors alone
-	// Home Assistant goes on, with the payload as it came (or the default that
-	// the platform gives); all others end the message's handling.
-	Undefined bool
+	// KeepsPayload reports an error on which Home Assistant goes on with the
+	// payload as it came, or with the default that the platform gives: something
+	// undefined was used. All other errors end the message's handling.
+	KeepsPayload bool
 }
 
 func (e *Error) Error() string {

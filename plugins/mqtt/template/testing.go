@@ -14,10 +14,10 @@ func testTable() map[string]*builtin {
 		"boolean":     define("value", func(e *env, args []Value) Value { return is[bool](args[0]) }),
 		"true":        define("value", func(e *env, args []Value) Value { v, ok := args[0].(bool); return ok && v }),
 		"false":       define("value", func(e *env, args []Value) Value { v, ok := args[0].(bool); return ok && !v }),
-		"integer":     define("value", func(e *env, args []Value) Value { return is[int64](args[0]) }),
+		"integer":     define("value", func(e *env, args []Value) Value { return typeName(args[0]) == "int" }),
 		"float":       define("value", func(e *env, args []Value) Value { return is[float64](args[0]) }),
-		"number":      define("value", func(e *env, args []Value) Value { return asNumber(args[0]) != nil }),
-		"string":      define("value", func(e *env, args []Value) Value { return is[string](args[0]) }),
+		"number":      define("value", func(e *env, args []Value) Value { return asNumber(args[0]) != nil || is[uint64](args[0]) }),
+		"string":      define("value", func(e *env, args []Value) Value { return is[string](plain(args[0])) }),
 		"mapping":     define("value", func(e *env, args []Value) Value { return is[*Dict](args[0]) }),
 		"list":        define("value", func(e *env, args []Value) Value { return is[List](args[0]) }),
 		"tuple":       define("value", func(e *env, args []Value) Value { return is[Tuple](args[0]) }),
@@ -51,8 +51,8 @@ func is[T any](v Value) bool {
 }
 
 func isSequence(_ *env, args []Value) Value {
-	switch args[0].(type) {
-	case string, List, Tuple, *Dict, span:
+	switch plain(args[0]).(type) {
+	case string, List, Tuple, *Dict, span, Undefined:
 		return true
 	}
 	return false

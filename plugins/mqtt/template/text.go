@@ -55,6 +55,8 @@ func (e *env) appendRepr(out []byte, v Value, depth int) []byte {
 		return append(out, "False"...)
 	case int64:
 		return strconv.AppendInt(out, v, 10)
+	case uint64:
+		return strconv.AppendUint(out, v, 10)
 	case float64:
 		return appendFloat(out, v)
 	case string:

@@ -7,7 +7,9 @@ import (
 )
 
 // A Value is one of nil (None), Undefined, bool, int64, float64, string, List,
-// Tuple or *Dict. Templates make a few more, which never leave Render.
+// Tuple or *Dict, or uint64 for whole numbers from 1<<63 on: those can be printed
+// and compared with each other, but not be calculated with. Templates make a few
+// more, which never leave Render.
 type Value any
 
 // Undefined is what a missing key or variable gives. It prints as nothing and is
@@ -25,17 +27,27 @@ type (
 // missing marks a parameter that was not given.
 type missing struct{}
 
-// A generator is what Python's map, zip and the like give: items that can be
-// taken once, and that have no length.
+// A generator is what Python's map, zip and the like give: items that are made
+// when they are taken, once, and that have no length.
 type generator struct {
-	kind  string
-	items List
+	kind string
+	next func() (item Value, ok bool)
 }
 
-func (g *generator) take() List {
-	items := g.items
-	g.items = nil
-	return items
+// generated is a generator of items that are there.
+func generated(kind string, items List) *generator {
+	return &generator{kind, each(items)}
+}
+
+func each(items List) func() (Value, bool) {
+	return func() (Value, bool) {
+		if len(items) == 0 {
+			return nil, false
+		}
+		item := items[0]
+		items = items[1:]
+		return item, true
+	}
 }
 
 // A view is what a dict's keys(), values() and items() give.
@@ -149,7 +161,7 @@ type (
 // hashOf returns what equal keys have in common, and false for what cannot be a
 // key. Depth bounds nested tuples.
 func hashOf(v Value, depth int) (any, bool) {
-	switch v := v.(type) {
+	switch v := plain(v).(type) {
 	case string:
 		return v, true
 	case nil:
@@ -159,6 +171,8 @@ func hashOf(v Value, depth int) (any, bool) {
 	case bool:
 		return intOf(v), true
 	case int64:
+		return v, true
+	case uint64:
 		return v, true
 	case float64:
 		if whole, ok := wholeFloat(v); ok {
@@ -188,6 +202,8 @@ func hashOfTuple(items Tuple, depth int) (any, bool) {
 			text = strconv.AppendQuote(append(text, 't'), string(hash))
 		case int64:
 			text = strconv.AppendInt(append(text, 'i'), hash, 10)
+		case uint64:
+			text = strconv.AppendUint(append(text, 'i'), hash, 10)
 		case float64:
 			text = strconv.AppendFloat(append(text, 'f'), hash, 'g', -1, 64)
 		case noneHash:
@@ -227,7 +243,7 @@ func typeName(v Value) string {
 		return "Undefined"
 	case bool:
 		return "bool"
-	case int64:
+	case int64, uint64:
 		return "int"
 	case float64:
 		return "float"
@@ -270,6 +286,8 @@ func truth(v Value) bool {
 		return v != 0
 	case string:
 		return v != ""
+	case markup:
+		return true // it is JSON
 	case List:
 		return len(v) > 0
 	case Tuple:
@@ -286,7 +304,7 @@ func truth(v Value) bool {
 
 // lengthOf is Python's len(); false: the value has none.
 func lengthOf(v Value) (int, bool) {
-	switch v := v.(type) {
+	switch v := plain(v).(type) {
 	case string:
 		return utf8.RuneCountInString(v), true
 	case List:
