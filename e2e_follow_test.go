@@ -83,44 +83,53 @@ func diaryLines(folder string) []string {
 	return strings.FieldsFunc(string(text), func(r rune) bool { return r == '\n' })
 }
 
+// A diaryHome is a home with a diary and a sensor.count.
+type diaryHome struct {
+	*instance
+	n int // the count
+}
+
+func (d *diaryHome) folder() string {
+	return filepath.Join(d.home, "data", "plugins", "state", "diary")
+}
+
+func (d *diaryHome) count(to int) {
+	d.t.Helper()
+	for d.n < to {
+		d.n++
+		d.do("POST", "/api/states/sensor.count", fmt.Sprintf(`{"state":"%d"}`, d.n))
+	}
+}
+
+// written waits until the diary has the count.
+func (d *diaryHome) written() {
+	d.t.Helper()
+	eventually(d.t, fmt.Sprintf("%d is in the diary", d.n), func() bool {
+		lines := diaryLines(d.folder())
+		return len(lines) > 0 && strings.HasSuffix(lines[len(lines)-1], fmt.Sprintf(" %d", d.n))
+	})
+}
+
 // An adapter hears each event once, over everything that may end in between.
 func TestFollowEndToEnd(t *testing.T) {
-	home := newHome(t, nil)
-	in := serve(t, home, "-listen", "127.0.0.1:0")
+	in := &diaryHome{instance: serve(t, newHome(t, nil), "-listen", "127.0.0.1:0")}
 	program := filepath.Join(t.TempDir(), "program")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, program, "#!/bin/sh\nexec '"+self+"'\n")
-	folder := filepath.Join(home, "data", "plugins", "state", "diary")
-	n := 0
-	count := func(to int) {
-		t.Helper()
-		for n < to {
-			n++
-			in.do("POST", "/api/states/sensor.count", fmt.Sprintf(`{"state":"%d"}`, n))
-		}
-	}
-	written := func() {
-		t.Helper()
-		eventually(t, fmt.Sprintf("%d is in the diary", n), func() bool {
-			lines := diaryLines(folder)
-			return len(lines) > 0 && strings.HasSuffix(lines[len(lines)-1], fmt.Sprintf(" %d", n))
-		})
-	}
-	count(1)
+	in.count(1)
 	in.install(program, "diary")
-	written()
-	count(50)
-	written()
-
+	in.written()
+	in.count(50)
+	in.written()
 	in.plugins(0, "disable", "diary")
 	eventually(t, "it is stopped", func() bool { return in.plugin("diary").State == plugins.Disabled })
-	count(100)
+	in.count(100)
 	in.plugins(0, "enable", "diary")
-	count(120)
-	written()
+	in.count(120)
+	in.written()
 	if st := in.plugin("diary"); st.Follows != 1 || st.Counters.Followed != 120 || !st.Discovers {
 		t.Errorf("got %+v, want one follow that was told 120 events", st)
 	}
@@ -135,20 +144,16 @@ func TestFollowEndToEnd(t *testing.T) {
 	}
 	for _, end := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		in.signal(end)
-		in = serve(t, home, "-listen", "127.0.0.1:0")
-		count(n + 40)
-		written()
+		in.instance = serve(t, in.home, "-listen", "127.0.0.1:0")
+		in.count(in.n + 40)
+		in.written()
 	}
-	var got []string
-	for _, line := range diaryLines(folder) {
+	var got, want []string
+	for i, line := range diaryLines(in.folder()) {
 		_, state, _ := strings.Cut(line, " ")
-		got = append(got, state)
+		got, want = append(got, state), append(want, fmt.Sprint(i+1))
 	}
-	var want []string
-	for i := range n {
-		want = append(want, fmt.Sprint(i+1))
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %v, want each of 1 to %d once", got, n)
+	if !slices.Equal(got, want) || len(got) != in.n {
+		t.Errorf("got %v, want each of 1 to %d once", got, in.n)
 	}
 }

@@ -145,6 +145,16 @@ func TestFollowerThatReadsNothing(t *testing.T) {
 	}
 }
 
+func TestFollowCreditIsBounded(t *testing.T) {
+	f := &follower{gave: make(chan struct{}, 1)}
+	for range 3 {
+		f.give(1<<32 - 1)
+	}
+	if f.credit != maxFollowCredit {
+		t.Errorf("got %d, want %d", f.credit, maxFollowCredit)
+	}
+}
+
 func TestEventsThatDoNotFit(t *testing.T) {
 	s := &session{a: newAdapter(&Host{Epoch: "e"}, "lamps")}
 	f := &follower{s: s}

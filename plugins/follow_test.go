@@ -287,6 +287,7 @@ func TestFollowSelects(t *testing.T) {
 		{"domains=switch", []string{"switch.hall", "switch.attic"}},
 		{"types=state_* entities=*.hall", []string{"switch.hall", "sensor.hall"}},
 		{"types=state_changed domains=sensor entities=*.hall,*.attic", []string{"sensor.hall"}},
+		{"types=state_changed entities=light.*,switch.a*", []string{"switch.attic"}},
 		{"own types=state_changed entities=light.*,switch.a*", []string{"light.listener", "switch.attic"}},
 		{"types=button,other", []string{""}},
 	} {

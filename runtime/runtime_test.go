@@ -362,14 +362,31 @@ func TestReleaseUnclaimed(t *testing.T) {
 	}
 }
 
+func service(id, name string) runtime.Service {
+	handler := func(context.Context, *runtime.Command) (json.RawMessage, error) { return nil, nil }
+	return runtime.Service{Domain: "light", Name: name, EntityID: id, Handler: handler}
+}
+
+// refuseAmendments makes amendments that are all wrong. Light.other is another's.
+func refuseAmendments(t *testing.T, r *runtime.Runtime) {
+	t.Helper()
+	for what, wrong := range map[string]runtime.Amendment{
+		"another's entity":           {Entities: []string{"light.c", "light.other"}, Gone: []string{"light.a"}},
+		"a service of no entity":     {Entities: []string{"light.a"}, Services: []runtime.Service{service("", "x")}},
+		"a service of one unnamed":   {Services: []runtime.Service{service("light.a", "toggle")}},
+		"an entity that can't be":    {Entities: []string{"Light"}},
+		"a service that can't be so": {Entities: []string{"light.a"}, Services: []runtime.Service{service("light.a", "Turn")}},
+	} {
+		if err := r.Amend("lamps", wrong); err == nil {
+			t.Errorf("%s was taken", what)
+		}
+	}
+}
+
 // An amendment changes what it names, or nothing.
 func TestAmend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := open(t, &runtimetest.Journal{}, runtime.Options{Grace: time.Minute})
-		handler := func(context.Context, *runtime.Command) (json.RawMessage, error) { return nil, nil }
-		service := func(id, name string) runtime.Service {
-			return runtime.Service{Domain: runtime.Domain(id), Name: name, EntityID: id, Handler: handler}
-		}
 		takes := func() string {
 			var text []string
 			for _, s := range r.Services() {
@@ -394,17 +411,7 @@ func TestAmend(t *testing.T) {
 		for _, id := range []string{"light.a", "light.b", "light.other"} {
 			set(t, r, runtime.Change{EntityID: id, State: "on", Source: "lamps@1"})
 		}
-		for what, wrong := range map[string]runtime.Amendment{
-			"another's entity":           {Entities: []string{"light.c", "light.other"}, Gone: []string{"light.a"}},
-			"a service of no entity":     {Entities: []string{"light.a"}, Services: []runtime.Service{{Domain: "light", Name: "x", Handler: handler}}},
-			"a service of one unnamed":   {Services: []runtime.Service{service("light.a", "toggle")}},
-			"an entity that can't be":    {Entities: []string{"Light"}},
-			"a service that can't be so": {Entities: []string{"light.a"}, Services: []runtime.Service{service("light.a", "Turn")}},
-		} {
-			if err := r.Amend("lamps", wrong); err == nil {
-				t.Errorf("%s was taken", what)
-			}
-		}
+		refuseAmendments(t, r)
 		if got, want := takes(), "light.turn_off[light.a] light.turn_on[light.a light.b]"; got != want {
 			t.Errorf("after what was refused: got %s, want %s", got, want)
 		}
