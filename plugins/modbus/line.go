@@ -135,7 +135,9 @@ func (l *line) request(ctx context.Context, s *station, r request) (data []byte,
 			l.count("exceptions_total", 1)
 			return nil, err
 		}
-		l.hangUp()
+		if !l.link.sound(err) {
+			l.hangUp()
+		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}

@@ -183,6 +183,9 @@ func TestDeadNeighbour(t *testing.T) {
 		}
 		got := sorted(b.news())
 		same(t, "states", got, "sensor.barn_502_1=1", "sensor.hall_502_1=1", "sensor.hall_502_2 away", "sensor.void_502_1 away")
+		if f.dials != 2 {
+			t.Errorf("got %d connections, want one to the hall and one to the barn: a silent unit costs none", f.dials)
+		}
 		ready, detail := b.Health()
 		if !ready || !strings.Contains(detail, "hall_502_2 (unit 2 at hall:502): it has not answered in time") || !strings.Contains(detail, "void_502_1") {
 			t.Errorf("health: got %v, %q, want ready, and the two that don't answer", ready, detail)
@@ -201,8 +204,8 @@ func TestRetry(t *testing.T) {
 		synctest.Wait()
 		same(t, "states", b.news(), "sensor.a=7")
 		same(t, "requests", f.asked(), "1: 4 0 0001", "1: 4 0 0001")
-		if b.metrics["timeouts_total"] != 1 || b.metrics["reconnects_total"] != 1 {
-			t.Errorf("metrics: got %v, want one time-out and a second connection", b.metrics)
+		if b.metrics["timeouts_total"] != 1 || b.metrics["reconnects_total"] != 0 {
+			t.Errorf("metrics: got %v, want one time-out on the same connection", b.metrics)
 		}
 	})
 }
@@ -272,6 +275,60 @@ func TestGatewayWithoutUnit(t *testing.T) {
 		if f.dials != 1 {
 			t.Errorf("got %d connections, want 1: the gateway is there", f.dials)
 		}
+	})
+}
+
+// A connection that leads nowhere any more is given up, and another tried.
+func TestDeadConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(map[place]uint16{{input, 0}: 1})
+		b := run(t, `{"devices": [{"address": "d:502", "timeout": "1s", "entities": [{"id": "sensor.a", "table": "input", "address": 0}]}]}`, f.dial)
+		defer b.end()
+		synctest.Wait()
+		b.news()
+		f.mu.Lock()
+		dead := f.conns[0]
+		f.instead = func(c net.Conn, right []byte) {
+			if c != dead {
+				c.Write(right)
+			}
+		}
+		f.mu.Unlock()
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		same(t, "states", b.news(), "sensor.a away", "sensor.a=1", "sensor.a back")
+		if f.dials != 2 {
+			t.Errorf("got %d connections, want a second one", f.dials)
+		}
+	})
+}
+
+// The rest of an answer that comes with the next one spoils nothing.
+func TestHalfAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(map[place]uint16{{input, 0}: 1})
+		var rest []byte
+		f.instead = func(c net.Conn, right []byte) {
+			if rest == nil {
+				c.Write(right[:9])
+				rest = right[9:]
+				return
+			}
+			c.Write(append(rest, right...))
+			rest = []byte{}
+		}
+		b := run(t, `{"devices": [{"address": "d:502", "timeout": "1s", "entities": [{"id": "sensor.a", "table": "input", "address": 0}]}]}`, func(ctx context.Context, network, address string) (net.Conn, error) {
+			f.mu.Lock()
+			if f.dials > 0 {
+				f.instead = nil // it begins anew with a new connection
+			}
+			f.mu.Unlock()
+			return f.dial(ctx, network, address)
+		})
+		defer b.end()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		same(t, "states", b.news(), "sensor.a=1")
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // A link is an open connection to a device or gateway. It makes one request at a time. After an error that is no
-// exception it is of no more use: what comes later could be taken for the answer to another request.
+// exception it is of no more use, unless it is sound: what comes later could be taken for the answer to another request.
 type link struct {
 	// Static after construction.
 	conn net.Conn
@@ -26,11 +26,15 @@ type link struct {
 	// Owned by whoever makes requests.
 	transaction uint16
 	stray       int // bytes that nobody had asked for, so far
+	unanswered  int // requests, since the last answer
 }
 
 // maxStray is how many bytes that nobody asked for may come between two requests, or with one before its answer: late
 // answers, or noise of a serial line. More is a device gone mad.
 const maxStray = 4096
+
+// maxUnanswered is one more than a unit that falls silent leaves unanswered, as retries usually are.
+const maxUnanswered = 3
 
 var (
 	errTimeout = errors.New("it has not answered in time")
@@ -95,10 +99,12 @@ func (l *link) exchange(ctx context.Context, timeout time.Duration, unit byte, r
 	if _, err := l.conn.Write(frame); err != nil {
 		return nil, fmt.Errorf("%w: %v", errClosed, err)
 	}
+	l.unanswered++
 	for before := l.stray; ; {
 		pdu, err := l.look(unit, r)
 		switch {
 		case pdu != nil:
+			l.unanswered = 0
 			return r.answer(pdu)
 		case l.stray-before > maxStray:
 			return nil, errFlood
@@ -113,6 +119,15 @@ func (l *link) exchange(ctx context.Context, timeout time.Duration, unit byte, r
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// sound reports whether the link may be used after an error. Over TCP answers are numbered, so one that comes late is
+// known, and a unit that is silent must not cost the others behind the same gateway their connection. When
+// maxUnanswered requests in a row were not answered, it may be the connection that is dead.
+func (l *link) sound(err error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return errors.Is(err, errTimeout) && !l.rtu && l.unanswered < maxUnanswered && len(l.came) == 0
 }
 
 // look looks for the answer in what came, and throws the rest away. It returns nothing if there is no

@@ -8,7 +8,8 @@
 //
 // Blocking: each connection has a goroutine of its own, so a device that doesn't answer delays nobody on
 // another connection. Every request ends at its time-out. An answer is taken for that of the request it
-// belongs to, or for none: after a time-out, or what breaks the protocol, the connection is made anew.
+// belongs to, or for none: after what breaks the protocol, and after a time-out where answers have no number, the
+// connection is made anew.
 package main
 
 import "carillon/plugins/adapter"

@@ -139,13 +139,24 @@ func (p *point) number(bits uint64) string {
 // bitsOf returns the bits of a number that somebody wants to set.
 func (p *point) bitsOf(x float64) (uint64, error) {
 	if !(x >= p.low && x <= p.high) {
-		return 0, fmt.Errorf("it can be set to %s to %s, not to %s", format(p.low, -1), format(p.high, -1), format(x, -1))
+		return 0, fmt.Errorf("it can be set to %s, not to %s", p.bounds(), format(x, -1))
 	}
 	bits, ok := p.kind.bits((x - p.offset) / p.scale)
 	if !ok {
 		return 0, fmt.Errorf("it can't be %s: its register doesn't hold that", format(x, -1))
 	}
 	return bits, nil
+}
+
+// bounds says what a number can be set to.
+func (p *point) bounds() string {
+	switch {
+	case math.IsInf(p.low, -1):
+		return format(p.high, -1) + " at most"
+	case math.IsInf(p.high, 1):
+		return format(p.low, -1) + " at least"
+	}
+	return format(p.low, -1) + " to " + format(p.high, -1)
 }
 
 // option returns the bits of an option.
