@@ -36,7 +36,9 @@ func start(t testing.TB, config string) (*memory, *runtimetest.Home) {
 		b.bornAgain()
 		return m, nil
 	}
-	return m, runtimetest.StartAdapter(t, b, config, t.TempDir())
+	h := runtimetest.StartAdapter(t, b, config, t.TempDir())
+	h.Until("it runs", func() bool { return b.linked.Load() != nil }) // what is said before would come at any time
+	return m, h
 }
 
 func (m *memory) subscribe(topics []string) {

@@ -141,6 +141,7 @@ func newThing(t testing.TB, address string, change func(*paho.ClientOptions)) *t
 	t.Helper()
 	d := &thing{t: t}
 	o := paho.NewClientOptions().AddBroker("tcp://" + address).SetClientID("thing-" + randomText()).SetConnectTimeout(10 * time.Second)
+	o.SetMaxReconnectInterval(time.Second)
 	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -249,9 +250,11 @@ func TestNothingIsLostWhileAway(t *testing.T) {
 	m := startMosquitto(t)
 	d := newThing(t, m.address, nil)
 	d.say("homeassistant/sensor/s1/config", `{"name":"S1","uniq_id":"s1","stat_t":"s1","force_update":true}`, 1, true)
+	d.say("homeassistant/sensor/s2/config", `{"name":"S2","uniq_id":"s2","stat_t":"s2"}`, 1, true)
+	d.say("s2", "0", 1, true)
 	config, folder := fmt.Sprintf(`{"broker":"mqtt://%s"}`, m.address), t.TempDir()
 	h := runtimetest.StartAdapter(t, newBridge(), config, folder)
-	h.Until("the sensor is there", func() bool { _, ok := h.Entity("sensor.s1"); return ok })
+	h.Until("it listens to both", shows(h, "sensor.s2", "0"))
 	d.say("s1", "1", 1, false)
 	h.Until("it has told", shows(h, "sensor.s1", "1"))
 

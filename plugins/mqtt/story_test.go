@@ -47,7 +47,6 @@ func playStory(t *testing.T, file string) {
 	defer f.Close()
 	p := &player{t: t}
 	p.m, p.h = start(t, `{"confirm":"0s"}`)
-	p.h.Until("it runs", func() bool { return p.m.b.linked.Load() != nil })
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 8<<20)
 	for lines.Scan() {
