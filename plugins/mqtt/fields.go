@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"carillon/plugins/mqtt/template"
@@ -212,8 +213,13 @@ func (f *fields) left() (keys []string) {
 	return keys
 }
 
-// maxTopic is the longest topic of MQTT, in bytes (MQTT 3.1.1, 1.5.3).
-const maxTopic = 65535
+const (
+	// maxTopic is the longest topic of MQTT, in bytes (MQTT 3.1.1, 1.5.3).
+	maxTopic = 65535
+	// maxLevels is how many levels a topic may have: EMQX takes 128, Mosquitto 200, and ends
+	// the connection of whoever asks for more.
+	maxLevels = 128
+)
 
 func validTopic(topic string) error {
 	if err := validFilter(topic); err != nil {
@@ -225,15 +231,21 @@ func validTopic(topic string) error {
 	return nil
 }
 
-// validFilter checks a topic that may have wildcards (MQTT 3.1.1, 4.7).
+// validFilter checks a topic that may have wildcards (MQTT 3.1.1, 4.7). Brokers end the
+// connection when they are asked for one that is not, so one bad announcement would cost all
+// devices.
 func validFilter(topic string) error {
 	switch {
 	case topic == "":
 		return errors.New("is empty")
 	case len(topic) > maxTopic:
 		return fmt.Errorf("has %d bytes, more than %d", len(topic), maxTopic)
-	case !utf8.ValidString(topic) || strings.ContainsRune(topic, 0):
+	case !utf8.ValidString(topic) || strings.ContainsFunc(topic, notInTopics):
 		return errors.New("is no text that a topic can be")
+	case strings.HasPrefix(topic+"/", "$share/") || strings.HasPrefix(topic+"/", "$queue/"):
+		return fmt.Errorf("is no topic: %.100q is a share of a subscription", topic)
+	case strings.Count(topic, "/") >= maxLevels:
+		return fmt.Errorf("has %d levels, more than %d", strings.Count(topic, "/")+1, maxLevels)
 	}
 	levels := strings.Split(topic, "/")
 	for i, level := range levels {
@@ -245,6 +257,12 @@ func validFilter(topic string) error {
 		}
 	}
 	return nil
+}
+
+// notInTopics reports whether a broker may take a character for a mistake (MQTT 3.1.1,
+// 1.5.3): control characters, and those that Unicode says are none.
+func notInTopics(r rune) bool {
+	return unicode.IsControl(r) || r&0xfffe == 0xfffe || r >= 0xfdd0 && r <= 0xfdef
 }
 
 // topicMatches reports whether a topic is one of a filter's.

@@ -113,7 +113,7 @@ func (t *tasmota) readConfig(mac string, m *message) ([]*part, error) {
 		return nil, errors.New("it does not say its topics: t, ft and tp")
 	}
 	for _, kind := range []int{commands, answers, telemetry} {
-		if err := validTopic(c.path(kind, "x")); err != nil {
+		if err := validTopic(c.path(kind, "ShutterPosition32")); err != nil { // none is longer
 			return nil, err
 		}
 	}
