@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -53,6 +54,7 @@ type bridge struct {
 	tasmotas  map[string]*tasmota // by MAC address
 	dirty     []*entity
 	effects   []effect // that the host was not told yet
+	gone      error    // why the host can't be told any more
 	waiting   waiting  // announcements that are not in force yet
 	early     early
 }
@@ -181,8 +183,8 @@ func (b *bridge) look(m *message) {
 		if err == nil {
 			err = in.apply(m, value)
 		}
-		if n := utf8.RuneCountInString(e.state); n > adapter.MaxState {
-			e.state, err = before, fmt.Errorf("the state has %d characters, more than %d", n, adapter.MaxState)
+		if long := e.shorten(before); long != nil {
+			err = long
 		}
 		if err != nil {
 			b.refused(e, m, err)
@@ -191,6 +193,16 @@ func (b *bridge) look(m *message) {
 		}
 		b.touch(e)
 	}
+}
+
+// shorten puts the state back to what it was before, if it is too long.
+func (e *entity) shorten(before string) error {
+	n := utf8.RuneCountInString(e.state)
+	if n <= adapter.MaxState {
+		return nil
+	}
+	e.state = before
+	return fmt.Errorf("the state has %d characters, more than %d", n, adapter.MaxState)
 }
 
 // heard notes that the device told of the entity.
@@ -261,36 +273,70 @@ func (b *bridge) collect() {
 	b.dirty = b.dirty[:0]
 }
 
-// emit tells the host all effects, in their order. Callers hold mu.
+// emit tells the host all effects, in their order. What can't be told is reported, and is
+// no reason to end: a retained message would end each process after it. Callers hold mu.
 func (b *bridge) emit() error {
 	b.collect()
 	effects := b.effects
 	b.effects = nil
 	for len(effects) > 0 {
-		var states []adapter.State
-		first := effects[0]
-		for len(effects) > 0 && effects[0].state != nil && effects[0].story == first.story {
-			states = append(states, *effects[0].state)
-			effects = effects[1:]
+		n := 1
+		for n < len(effects) && effects[0].state != nil && effects[n].state != nil && effects[n].story == effects[0].story {
+			n++
 		}
-		var err error
-		ctx := first.story
-		if ctx == nil {
-			ctx = b.ctx
+		err := b.tell(effects[:n])
+		for i := 0; err != nil && n > 1 && i < n; i++ { // none of them was told
+			b.untold(effects[i], b.tell(effects[i:i+1]))
 		}
-		switch {
-		case len(states) > 0:
-			err = b.host.Set(ctx, states...)
-		case first.entityID != "":
-			err, effects = b.host.Available(b.ctx, first.entityID, first.reached), effects[1:]
-		default:
-			err, effects = b.host.Fire(b.ctx, first.typ, first.data), effects[1:]
+		if n == 1 {
+			b.untold(effects[0], err)
 		}
-		if err != nil {
-			return fmt.Errorf("publishing: %w", err)
+		if b.gone != nil {
+			return fmt.Errorf("publishing: %w", b.gone)
 		}
+		effects = effects[n:]
 	}
 	return nil
+}
+
+// tell tells the host one effect, or states of one story.
+func (b *bridge) tell(effects []effect) error {
+	first := effects[0]
+	switch {
+	case first.state != nil:
+		states := make([]adapter.State, len(effects))
+		for i, one := range effects {
+			states[i] = *one.state
+		}
+		if first.story != nil {
+			return b.host.Set(first.story, states...)
+		}
+		return b.host.Set(b.ctx, states...)
+	case first.entityID != "":
+		return b.host.Available(b.ctx, first.entityID, first.reached)
+	}
+	return b.host.Fire(b.ctx, first.typ, first.data)
+}
+
+// untold notes that the host did not take an effect, if there is an error.
+func (b *bridge) untold(f effect, err error) {
+	about := f.typ
+	switch {
+	case err == nil:
+		return
+	case errors.Is(err, adapter.ErrHostGone) || errors.Is(err, context.Canceled):
+		b.gone = err
+		return
+	case f.state != nil:
+		about = f.state.EntityID
+	case f.entityID != "":
+		about = f.entityID
+	}
+	if e := b.entities[about]; e != nil {
+		e.shown = nil
+	}
+	b.numbers.refused.Add(1)
+	b.reports.warn("what a device says can't be told", about, err)
 }
 
 // after calls fn later and publishes what it changed, unless a later call for the same
