@@ -14,6 +14,47 @@ type announcement struct {
 	topic   string
 	payload string // as it came, to see whether it changes
 	parts   []*entity
+	partial bool // something of it was left out, for which there may be a place later
+}
+
+// size is about how many bytes it takes.
+func (a *announcement) size() int { return len(a.topic) + len(a.payload) + 200 }
+
+// has reports whether an entity is one of the announcement's.
+func (a *announcement) has(e *entity) bool { return a != nil && slices.Contains(a.parts, e) }
+
+// find returns the entity of a part; nil if there is none.
+func (a *announcement) find(key string) *entity {
+	if a == nil {
+		return nil
+	}
+	for _, e := range a.parts {
+		if e.part.key == key {
+			return e
+		}
+	}
+	return nil
+}
+
+// takeOut takes an entity out, and returns it.
+func (a *announcement) takeOut(e *entity) *entity {
+	a.parts = slices.DeleteFunc(a.parts, func(other *entity) bool { return other == e })
+	return e
+}
+
+// rest takes those entities out that none of the new ones succeeds, and returns them as an
+// announcement.
+func (a *announcement) rest(by []*entity) *announcement {
+	if a == nil {
+		return nil
+	}
+	rest := &announcement{topic: a.topic}
+	for _, old := range slices.Clone(a.parts) {
+		if !slices.ContainsFunc(by, func(e *entity) bool { return e.key == old.key }) {
+			rest.parts = append(rest.parts, a.takeOut(old))
+		}
+	}
+	return rest
 }
 
 // A part is a component as it was announced.

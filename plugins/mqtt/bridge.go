@@ -45,18 +45,20 @@ type bridge struct {
 
 	mu sync.Mutex // held while something of the home changes, until the host was told
 	// Guarded by mu.
-	announced map[string]*announcement // by topic
-	entities  map[string]*entity       // by id
-	byKey     map[string]*entity
-	devices   map[string]*device // by id
-	routes    routes
-	ids       ids
-	tasmotas  map[string]*tasmota // by MAC address
-	dirty     []*entity
-	effects   []effect // that the host was not told yet
-	gone      error    // why the host can't be told any more
-	waiting   waiting  // announcements that are not in force yet
-	early     early
+	announced      map[string]*announcement // by topic
+	vacant         bool                     // an entity went since retry
+	entities       map[string]*entity       // by id
+	byKey          map[string]*entity
+	devices        map[string]*device // by id
+	routes         routes
+	ids            ids
+	tasmotas       map[string]*tasmota // by MAC address
+	dirty          []*entity
+	effects        []effect // that the host was not told yet
+	announcedBytes int      // of all that was announced
+	gone           error    // why the host can't be told any more
+	waiting        waiting  // announcements that are not in force yet
+	early          early
 }
 
 func newBridge() *bridge {
@@ -345,7 +347,7 @@ func (b *bridge) after(e *entity, purpose string, d time.Duration, fn func()) {
 	if t := e.timers[purpose]; t != nil {
 		t.t.Stop()
 	}
-	t := &timer{}
+	t := &timer{due: time.Now().Add(d)}
 	e.timers[purpose] = t
 	t.t = time.AfterFunc(d, func() {
 		b.mu.Lock()

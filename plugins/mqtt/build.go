@@ -318,11 +318,16 @@ var reserved = []string{
 
 // expires reads after how long without news the entity is unavailable.
 func (m *builder) expires() {
-	seconds := m.num("expire_after", 0)
-	if seconds < 0 || seconds > 365*24*3600 {
-		m.fail("expire_after", "must be a number of seconds from 0 to a year")
-		return
-	}
-	m.e.patience = time.Duration(seconds * float64(time.Second))
+	m.e.patience = m.seconds("expire_after")
 	m.e.stale = m.e.patience > 0
+}
+
+// seconds reads a time of up to a year.
+func (m *builder) seconds(key string) time.Duration {
+	x := m.num(key, 0)
+	if x < 0 || x > 365*24*3600 {
+		m.fail(key, "must be a number of seconds from 0 to a year")
+		return 0
+	}
+	return time.Duration(x * float64(time.Second))
 }

@@ -18,6 +18,9 @@ const (
 	settleMost  = 200 * time.Millisecond
 	// maxEntities bounds what may be announced; the host takes as many.
 	maxEntities = 20_000
+	// maxAnnounced is how many bytes all announcements may have together: those of 20,000
+	// entities have some 30 MB, and take five times that when they are understood.
+	maxAnnounced = 64 << 20
 )
 
 // A device is what entities are grouped by.
@@ -29,13 +32,15 @@ type device struct {
 // waiting are the changes that settle is to make.
 type waiting struct {
 	devices map[string]bool // by id, to be declared
-	removed []string        // ids of entities that are gone
-	moved   []string        // ids of entities that are another device's now
-	topics  []string        // to subscribe to
-	unused  []string        // to listen to no more
-	since   time.Time       // of the first
+	removed []removal
+	topics  []string  // to subscribe to
+	unused  []string  // to listen to no more
+	since   time.Time // of the first
 	last    time.Time
 }
+
+// A removal is an entity that is gone, or another device's now, unless it came back.
+type removal struct{ id, device string }
 
 func (w *waiting) any() bool { return len(w.devices)+len(w.removed)+len(w.topics)+len(w.unused) > 0 }
 
@@ -71,103 +76,20 @@ func (b *bridge) announce(m *message, read func() ([]*part, error)) {
 		b.withdraw(former)
 		return
 	}
-	if former != nil && former.payload == string(m.payload) {
+	if former != nil && !former.partial && former.payload == string(m.payload) {
 		return
 	}
 	b.numbers.announcements.Add(1)
 	parts, err := read()
+	if n := b.announcedBytes + len(m.payload); err == nil && n > maxAnnounced {
+		err = fmt.Errorf("all announcements have %d bytes together, more than %d", n, maxAnnounced)
+	}
 	if err != nil {
 		b.numbers.rejected.Add(1)
 		b.reports.warn("an announcement is not understood", m.topic, err)
 		return
 	}
 	b.replace(&announcement{topic: m.topic, payload: string(m.payload)}, former, parts)
-}
-
-// replace puts an announcement's parts in place of those of the former one.
-func (b *bridge) replace(now, former *announcement, parts []*part) {
-	for _, p := range parts {
-		e, missed, err := b.build(p)
-		if err != nil {
-			b.numbers.rejected.Add(1)
-			b.reports.warn("an announcement is not understood", p.key, err)
-			if old := former.find(p.key); old != nil { // what it was stays
-				now.parts = append(now.parts, old)
-				former.parts = slices.DeleteFunc(former.parts, func(e *entity) bool { return e == old })
-			}
-			continue
-		}
-		for _, what := range missed {
-			b.reports.warn("an announcement asks for more than is supported", p.key, fmt.Errorf("%s", what))
-		}
-		if other := b.byKey[e.key]; other != nil && former.find(other.part.key) != other {
-			b.numbers.rejected.Add(1)
-			b.reports.warn("an announcement is left out", p.key, fmt.Errorf("its unique_id is that of %s", other.part.key))
-			continue
-		}
-		if len(b.byKey) >= maxEntities {
-			b.numbers.rejected.Add(1)
-			b.reports.warn("an announcement is left out", p.key, fmt.Errorf("there are %d entities already", maxEntities))
-			continue
-		}
-		if old := former.find(p.key); old != nil {
-			former.parts = slices.DeleteFunc(former.parts, func(e *entity) bool { return e == old })
-			b.forget(old, old.key != e.key)
-			if old.key == e.key {
-				e.inherit(old)
-			}
-			if old.declared && e.declared && old.deviceID() != e.deviceID() {
-				b.waiting.moved = append(b.waiting.moved, e.id)
-			}
-		}
-		now.parts = append(now.parts, e)
-		b.add(e)
-	}
-	if former != nil {
-		b.withdraw(former)
-	}
-	if b.announced[now.topic] = now; len(now.parts) == 0 {
-		delete(b.announced, now.topic) // a correction may say the same
-	}
-}
-
-// find returns the entity of a part; nil if there is none.
-func (a *announcement) find(key string) *entity {
-	if a == nil {
-		return nil
-	}
-	for _, e := range a.parts {
-		if e.part.key == key {
-			return e
-		}
-	}
-	return nil
-}
-
-// inherit takes over what was known before the announcement was changed.
-func (e *entity) inherit(old *entity) {
-	e.id, e.declared, e.reached, e.json = old.id, old.declared, old.reached, old.json
-	if old.known {
-		e.state, e.known, e.attrs = old.state, true, maps.Clone(old.attrs)
-	}
-	var before []*input
-	for _, in := range old.inputs {
-		if in.quiet {
-			before = append(before, in)
-		}
-	}
-	i := 0
-	for _, in := range e.inputs {
-		if !in.quiet {
-			continue
-		}
-		for j, was := range before {
-			if was.topic == in.topic && j < len(old.reach.said) {
-				e.reach.said[i], e.reach.heard[i], e.reach.last = old.reach.said[j], old.reach.heard[j], old.reach.last
-			}
-		}
-		i++
-	}
 }
 
 // add makes an entity known. It is declared by settle.
@@ -255,12 +177,19 @@ func (b *bridge) withdraw(a *announcement) {
 	for _, e := range a.parts {
 		b.forget(e, true)
 	}
-	delete(b.announced, a.topic)
+	a.parts = nil
+	if b.announced[a.topic] == a {
+		delete(b.announced, a.topic)
+		b.announcedBytes -= a.size()
+	}
 }
 
 // forget takes an entity out; for good, if it does not come again right away.
 func (b *bridge) forget(e *entity, forGood bool) {
-	delete(b.byKey, e.key)
+	if b.byKey[e.key] == e {
+		delete(b.byKey, e.key)
+		b.vacant = b.vacant || forGood
+	}
 	for purpose := range e.timers {
 		b.cancel(e, purpose)
 	}
@@ -283,7 +212,7 @@ func (b *bridge) forget(e *entity, forGood bool) {
 	if forGood {
 		b.ids.release(e.key)
 		if e.declared {
-			b.waiting.removed = append(b.waiting.removed, e.id)
+			b.waiting.removed = append(b.waiting.removed, removal{e.id, id})
 		}
 		e.declared = false
 	}
@@ -294,6 +223,7 @@ func (b *bridge) forget(e *entity, forGood bool) {
 func (b *bridge) settle() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.retry()
 	w := b.waiting
 	b.waiting = waiting{}
 	if !w.any() {
@@ -308,10 +238,12 @@ func (b *bridge) settle() error {
 	if err := b.ids.save(); err != nil {
 		b.log.Warn("keeping the ids of entities", "err", err)
 	}
-	w.removed = slices.DeleteFunc(w.removed, func(id string) bool { return b.entities[id] != nil }) // it is there again
-	for _, id := range append(w.removed, w.moved...) {
-		if err := b.host.Remove(b.ctx, id); err != nil {
-			b.log.Warn("removing an entity", "entity_id", id, "err", err)
+	for _, r := range w.removed {
+		if e := b.entities[r.id]; e != nil && e.deviceID() == r.device {
+			continue // it is there again
+		}
+		if err := b.host.Remove(b.ctx, r.id); err != nil {
+			b.log.Warn("removing an entity", "entity_id", r.id, "err", err)
 		}
 	}
 	for _, id := range changed {

@@ -29,6 +29,7 @@ type entity struct {
 	qos      byte
 	assumed  bool          // nothing tells its state, or it is not to be waited for
 	patience time.Duration // after which it is unavailable without news; 0: never
+	offDelay time.Duration // after which a binary sensor is off again; 0: never
 	forced   bool          // every message is an event
 	silent   bool          // it has no entity: a trigger, a tag
 
@@ -155,4 +156,7 @@ func (a *availability) say(topic int, yes bool) {
 }
 
 // A timer runs a function of an entity later, with bridge.mu held.
-type timer struct{ t *time.Timer }
+type timer struct {
+	t   *time.Timer
+	due time.Time
+}

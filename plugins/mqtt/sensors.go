@@ -52,15 +52,15 @@ func buildBinarySensor(m *builder) {
 	e := m.e
 	m.need("state_topic")
 	on, off := m.str("payload_on", "ON"), m.str("payload_off", "OFF")
-	delay := time.Duration(m.num("off_delay", 0) * float64(time.Second))
+	e.offDelay = m.seconds("off_delay")
 	m.expires()
 	e.forced = m.flag("force_update", false)
 	m.read("state_topic", "value_template", func(_ *message, value string) error {
 		switch value {
 		case on:
 			e.set("on")
-			if delay > 0 {
-				m.b.after(e, "off", delay, func() { e.set("off") })
+			if e.offDelay > 0 {
+				m.b.offAfter(e, e.offDelay)
 			}
 		case off:
 			e.set("off")
@@ -73,6 +73,11 @@ func buildBinarySensor(m *builder) {
 		}
 		return nil
 	})
+}
+
+// offAfter turns a binary sensor off later. Callers hold mu.
+func (b *bridge) offAfter(e *entity, d time.Duration) {
+	b.after(e, "off", d, func() { e.set("off") })
 }
 
 // onOff reads a state that is on or off, and returns how to take it.
