@@ -28,6 +28,7 @@ type bridge struct {
 	settings settings
 	stateDir string
 	open     func(ctx context.Context) (link, error) // in place of connect, for tests
+	patience time.Duration                           // answerPatience, but in tests
 
 	// Static after Run began.
 	ctx   context.Context
@@ -65,7 +66,7 @@ func newBridge() *bridge {
 	return &bridge{
 		inbox:     make(chan *message, inboxDepth),
 		announced: map[string]*announcement{}, entities: map[string]*entity{}, byKey: map[string]*entity{}, devices: map[string]*device{},
-		tasmotas: map[string]*tasmota{},
+		tasmotas: map[string]*tasmota{}, patience: answerPatience,
 	}
 }
 

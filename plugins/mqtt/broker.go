@@ -29,7 +29,7 @@ type broker struct {
 	gate   *gate
 	ctx    context.Context
 	stop   context.CancelFunc
-	work   chan func() // subscribing, in order; depth workDepth
+	jobs   // subscribing, in order
 }
 
 const (
@@ -46,7 +46,7 @@ const (
 
 // openBroker opens the broker.
 func (b *bridge) openBroker(ctx context.Context) (link, error) {
-	k := &broker{b: b, work: make(chan func(), workDepth)}
+	k := &broker{b: b, jobs: jobs{wake: make(chan struct{}, 1)}}
 	k.ctx, k.stop = context.WithCancel(context.WithoutCancel(ctx))
 	limits := mochi.NewDefaultServerCapabilities()
 	limits.MaximumClients, limits.MaximumPacketSize = maxClients, maxPayload+maxTopic
@@ -66,7 +66,7 @@ func (b *bridge) openBroker(ctx context.Context) (link, error) {
 		return nil, fmt.Errorf("opening the broker: %w", err)
 	}
 	b.log.Info("the broker is open", "address", b.settings.Listen)
-	go k.run()
+	go k.run(k.ctx)
 	k.subscribe(b.settings.discoveryFilters())
 	k.later(b.bornAgain)
 	return k, nil
@@ -136,24 +136,6 @@ func (k *broker) listen() error {
 		return fmt.Errorf("opening the broker: %w", err)
 	}
 	return nil
-}
-
-func (k *broker) run() {
-	for {
-		select {
-		case fn := <-k.work:
-			fn()
-		case <-k.ctx.Done():
-			return
-		}
-	}
-}
-
-func (k *broker) later(fn func()) {
-	select {
-	case k.work <- fn:
-	case <-k.ctx.Done():
-	}
 }
 
 // subscribe doesn't use the server's own: that does not tell what was retained from

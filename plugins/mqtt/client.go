@@ -25,8 +25,12 @@ const (
 	pingPatience = 60 * time.Second
 	// longestPause is the longest between two tries to connect.
 	longestPause = 30 * time.Second
-	// subscribeRun is how many topics are subscribed to by one request: brokers bound its size.
-	subscribeRun = 100
+	// answerPatience is how long the answer to a command may take.
+	answerPatience = 20 * time.Second
+	// subscribeRun and subscribeBytes are how many topics are subscribed to by one request:
+	// brokers bound its size.
+	subscribeRun   = 100
+	subscribeBytes = 64 << 10
 )
 
 // A client is a connection to a broker, made anew whenever it is lost.
@@ -36,20 +40,17 @@ type client struct {
 	paho paho.Client
 	stop context.CancelFunc
 	ctx  context.Context
-	work chan func() // subscribing, in order; depth workDepth
+	jobs // subscribing, in order
 
 	mu sync.Mutex
 	// Guarded by mu.
 	why string // why there is no connection; empty: there is one
 }
 
-// workDepth is more than settle can make between two tries to connect.
-const workDepth = 1024
-
 // dial begins to connect to the broker. It doesn't wait.
 func (b *bridge) dial(ctx context.Context) (link, error) {
 	s := &b.settings
-	c := &client{b: b, work: make(chan func(), workDepth), why: "it is connecting to " + s.url.Host}
+	c := &client{b: b, jobs: jobs{wake: make(chan struct{}, 1)}, why: "it is connecting to " + s.url.Host}
 	c.ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	id, err := clientID(b.stateDir)
 	if err != nil {
@@ -70,7 +71,7 @@ func (b *bridge) dial(ctx context.Context) (link, error) {
 		o.SetWill(s.statusTopic, "offline", 0, false)
 	}
 	c.paho = paho.NewClient(o)
-	go c.run()
+	go c.run(c.ctx)
 	c.paho.Connect() // it tries until it succeeds or is disconnected
 	return c, nil
 }
@@ -165,25 +166,6 @@ func (c *client) received(_ paho.Client, m paho.Message) {
 	}
 }
 
-// run does what must not keep the bridge waiting.
-func (c *client) run() {
-	for {
-		select {
-		case fn := <-c.work:
-			fn()
-		case <-c.ctx.Done():
-			return
-		}
-	}
-}
-
-func (c *client) later(fn func()) {
-	select {
-	case c.work <- fn:
-	case <-c.ctx.Done():
-	}
-}
-
 func (c *client) subscribe(topics []string) {
 	if len(topics) > 0 {
 		c.later(func() { c.ask(topics, 1) })
@@ -195,14 +177,16 @@ func (c *client) subscribe(topics []string) {
 // not known yet are not acknowledged until they are.
 func (c *client) ask(topics []string, qos byte) {
 	for len(topics) > 0 && c.paho.IsConnectionOpen() {
-		n := min(len(topics), subscribeRun)
-		filters := make(map[string]byte, n)
-		for _, topic := range topics[:n] {
-			filters[topic] = qos
+		filters := map[string]byte{}
+		n, size := 0, 0
+		for n < min(len(topics), subscribeRun) && (n == 0 || size+len(topics[n]) <= subscribeBytes) {
+			filters[topics[n]] = qos
+			size += len(topics[n])
+			n++
 		}
 		topics = topics[n:]
 		token := c.paho.SubscribeMultiple(filters, nil)
-		if err := c.await(c.ctx, token); err != nil {
+		if err := c.answered(token); err != nil {
 			c.b.log.Warn("subscribing", "topics", n, "err", err)
 			return
 		}
@@ -214,13 +198,24 @@ func (c *client) ask(topics []string, qos byte) {
 	}
 }
 
+// answered waits for the answer to a subscription as long as there is a connection: it
+// stands behind messages, which wait while the journal is slow.
+func (c *client) answered(t paho.Token) error {
+	for {
+		err := c.await(c.ctx, t)
+		if !errors.Is(err, errSilent) || !c.paho.IsConnectionOpen() {
+			return err
+		}
+	}
+}
+
 func (c *client) unsubscribe(topics []string) {
 	if len(topics) == 0 {
 		return
 	}
 	c.later(func() {
 		if c.paho.IsConnectionOpen() {
-			if err := c.await(c.ctx, c.paho.Unsubscribe(topics...)); err != nil {
+			if err := c.answered(c.paho.Unsubscribe(topics...)); err != nil {
 				c.b.log.Warn("unsubscribing", "topics", len(topics), "err", err)
 			}
 		}
@@ -231,7 +226,7 @@ func (c *client) publish(ctx context.Context, out ...outgoing) error {
 	c.mu.Lock()
 	why := c.why
 	c.mu.Unlock()
-	if why != "" && !c.paho.IsConnectionOpen() {
+	if !c.paho.IsConnectionOpen() { // paho would say that it is sent, or send it who knows when
 		return fmt.Errorf("%w (%s)", errUnreached, why)
 	}
 	return c.send(ctx, out...)
@@ -251,10 +246,12 @@ func (c *client) send(ctx context.Context, out ...outgoing) error {
 	return nil
 }
 
-// await waits until something is done, ctx ends, or the connection was lost for too
-// long.
+// errSilent says that the broker takes long to answer.
+var errSilent = errors.New("the broker does not answer")
+
+// await waits until something is done, ctx ends, or it takes too long.
 func (c *client) await(ctx context.Context, t paho.Token) error {
-	limit := time.NewTimer(2 * dialTimeout)
+	limit := time.NewTimer(c.b.patience)
 	defer limit.Stop()
 	select {
 	case <-t.Done():
@@ -264,7 +261,7 @@ func (c *client) await(ctx context.Context, t paho.Token) error {
 	case <-c.ctx.Done():
 		return errUnreached
 	case <-limit.C:
-		return errors.New("the broker does not answer")
+		return errSilent
 	}
 }
 

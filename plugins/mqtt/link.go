@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"sync"
 )
 
 // A link is a way to a broker: a connection to one, or the one that the adapter is
@@ -19,6 +20,49 @@ type link interface {
 	// health says whether the broker can be reached, and why not.
 	health() (ready bool, detail string)
 	close()
+}
+
+// jobs are functions that are called one after another. Adding one never waits: who adds
+// it holds bridge.mu, which some of them want.
+type jobs struct {
+	wake chan struct{} // depth 1: it only says that there is something
+
+	mu   sync.Mutex
+	list []func() // guarded by mu; settle adds two in 20 ms at most, and each of Tasmota's devices one at a time
+}
+
+func (j *jobs) later(fn func()) {
+	j.mu.Lock()
+	j.list = append(j.list, fn)
+	j.mu.Unlock()
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run calls them until ctx ends.
+func (j *jobs) run(ctx context.Context) {
+	for {
+		j.mu.Lock()
+		list := j.list
+		j.list = nil
+		j.mu.Unlock()
+		for _, fn := range list {
+			if ctx.Err() != nil {
+				return
+			}
+			fn()
+		}
+		if len(list) > 0 {
+			continue
+		}
+		select {
+		case <-j.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // errUnreached says that there is no connection to the broker.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -51,6 +52,9 @@ type tasmotaConfig struct {
 // prefix.
 func (b *bridge) tasmotaSays(m *message, rest string) {
 	mac, kind, _ := strings.Cut(rest, "/")
+	if kind != "config" && kind != "sensors" {
+		return // somebody listens to more
+	}
 	t := b.tasmotas[mac]
 	if t == nil {
 		if len(m.payload) == 0 {
@@ -68,14 +72,16 @@ func (b *bridge) tasmotaSays(m *message, rest string) {
 	if kind == "config" {
 		read = t.readConfig
 	}
+	before := t.config
 	b.announce(m, func() ([]*part, error) { return read(mac, m) })
-	if len(m.payload) > 0 {
-		b.tasmotaAgain(mac, t, kind)
-		return
-	}
-	if kind == "config" {
+	switch {
+	case len(m.payload) > 0:
+		if t.config != before {
+			b.tasmotaAgain(mac, t)
+		}
+	case kind == "config":
 		t.config = nil
-	} else {
+	default:
 		t.sensors = nil
 	}
 	if t.config == nil && t.sensors == nil {
@@ -85,8 +91,8 @@ func (b *bridge) tasmotaSays(m *message, rest string) {
 
 // tasmotaAgain makes the sensors anew after the device was told of: they may have come
 // before it, and are where it says.
-func (b *bridge) tasmotaAgain(mac string, t *tasmota, kind string) {
-	if kind != "config" || t.config == nil || t.sensors == nil {
+func (b *bridge) tasmotaAgain(mac string, t *tasmota) {
+	if t.config == nil || t.sensors == nil {
 		return
 	}
 	topic := tasmotaPrefix + mac + "/sensors"
@@ -273,9 +279,13 @@ func (m *builder) listen(topics []string, apply func(object map[string]any) erro
 // minutes only.
 func (c *tasmotaConfig) buildStatus(m *builder) {
 	m.e.silent = true
+	var asks atomic.Bool // it is to be asked
 	m.e.inputs = append(m.e.inputs, &input{e: m.e, topic: c.path(telemetry, "LWT"), apply: func(_ *message, value string) error {
-		if value == c.Online {
-			m.b.link.later(func() { c.ask(m.b) })
+		if value == c.Online && asks.CompareAndSwap(false, true) {
+			m.b.link.later(func() {
+				asks.Store(false)
+				c.ask(m.b)
+			})
 		}
 		return nil
 	}})
