@@ -2,6 +2,7 @@ package main
 
 import (
 	_ "embed"
+	"fmt"
 	"strings"
 )
 
@@ -87,10 +88,15 @@ func expandConfig(m map[string]any) map[string]any {
 }
 
 // insertBase puts the base topic, ~, into the topics that begin or end with it.
-func insertBase(m map[string]any) {
+func insertBase(m map[string]any) error {
 	base, ok := m["~"].(string)
-	if !ok {
-		return
+	switch {
+	case len(m) > maxOptions:
+		return fmt.Errorf("it has %d options, more than %d", len(m), maxOptions)
+	case !ok:
+		return nil
+	case len(base) > maxBase:
+		return fmt.Errorf("~ has %d bytes, more than %d", len(base), maxBase)
 	}
 	insert := func(m map[string]any) {
 		for key, v := range m {
@@ -112,4 +118,5 @@ func insertBase(m map[string]any) {
 			insert(one)
 		}
 	}
+	return nil
 }

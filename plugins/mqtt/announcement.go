@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -79,9 +80,19 @@ func splitTopic(rest string) (component, node, object string, err error) {
 	return m[1], m[2], m[3], nil
 }
 
-// maxAnnouncement is the largest discovery message, in bytes: a device with a hundred
-// components takes some 60 KB.
-const maxAnnouncement = 1 << 20
+const (
+	// maxAnnouncement is the largest discovery message, in bytes: a device with a hundred
+	// components takes some 60 KB.
+	maxAnnouncement = 1 << 20
+	// maxOptions is how many options a component may have; Home Assistant knows some 250
+	// of all kinds.
+	maxOptions = 300
+	// maxShared is how many bytes of options that a device's components share may be copied
+	// to them: 2 KB to each of 2,000.
+	maxShared = 4 << 20
+	// maxBase is how long a base topic (~) may be, in bytes: it is put into many others.
+	maxBase = 1024
+)
 
 // readAnnouncement returns the parts that a discovery message announces. Rest is its
 // topic behind the prefix.
@@ -101,7 +112,9 @@ func readAnnouncement(topic, rest string, payload []byte) ([]*part, error) {
 		return readDevice(topic, object, m)
 	}
 	m = expandConfig(m)
-	insertBase(m)
+	if err := insertBase(m); err != nil {
+		return nil, err
+	}
 	return []*part{{key: topic, topic: topic, component: component, object: object, options: m}}, nil
 }
 
@@ -116,7 +129,13 @@ func readDevice(topic, object string, m map[string]any) ([]*part, error) {
 	if _, ok := m["device"].(map[string]any); !ok {
 		return nil, errors.New("a device's announcement must have a device (dev), an object")
 	}
+	if len(components) > maxEntities {
+		return nil, fmt.Errorf("%d components are more than %d", len(components), maxEntities)
+	}
 	delete(m, "components")
+	if shared, err := json.Marshal(m); err != nil || len(shared)*len(components) > maxShared {
+		return nil, fmt.Errorf("%d components share options of %d bytes: that is more than %d", len(components), len(shared), maxShared)
+	}
 	var parts []*part
 	for _, name := range slices.Sorted(maps.Keys(components)) {
 		own, ok := components[name].(map[string]any)
@@ -134,9 +153,14 @@ func readDevice(topic, object string, m map[string]any) ([]*part, error) {
 		if own["unique_id"] == nil && platform != "device_automation" && platform != "tag" {
 			return nil, fmt.Errorf("component %.60q must have a unique_id", name)
 		}
+		if len(m)+len(own) > maxOptions {
+			return nil, fmt.Errorf("component %.60q has %d options, more than %d", name, len(m)+len(own), maxOptions)
+		}
 		options := maps.Clone(m)
 		maps.Copy(options, own)
-		insertBase(options)
+		if err := insertBase(options); err != nil {
+			return nil, err
+		}
 		parts = append(parts, &part{key: topic + "#" + name, topic: topic, component: platform, object: object + "_" + name, options: options})
 	}
 	return parts, nil

@@ -66,7 +66,9 @@ func (ids *ids) assign(e *entity) string {
 	for ; ids.taken[id]; n++ {
 		id = base + "_" + strconv.Itoa(n)
 	}
-	ids.next[base] = n
+	if id != base {
+		ids.next[base] = n
+	}
 	ids.byKey[e.key], ids.taken[id], ids.changed = id, true, true
 	return id
 }
@@ -88,11 +90,21 @@ func (ids *ids) save() error {
 	}
 	text, err := json.MarshalIndent(idsWire{Version: 1, IDs: ids.byKey}, "", " ")
 	if err == nil {
-		err = os.WriteFile(ids.file+".new", text, 0o600)
+		err = writeSynced(ids.file+".new", text)
 	}
 	if err == nil {
 		err = os.Rename(ids.file+".new", ids.file)
 	}
 	ids.changed = err != nil
 	return err
+}
+
+// writeSynced writes a file that is whole also after a power cut, once it is renamed.
+func writeSynced(file string, text []byte) error {
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Sync(), f.Close())
 }

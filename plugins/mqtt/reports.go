@@ -7,32 +7,42 @@ import (
 )
 
 // reports tell of what is wrong with what devices send: each thing once, since
-// devices repeat themselves.
+// devices repeat themselves, and a few things of one topic, since values are in many.
 type reports struct {
 	log *slog.Logger
 
-	mu   sync.Mutex
-	told map[string]bool // guarded by mu
+	mu sync.Mutex
+	// Guarded by mu.
+	told  map[string]bool
+	count map[string]int // by kind and topic
 }
 
-// maxReports is how many things are remembered; then all are told again.
-const maxReports = 2000
+const (
+	// maxReports is how many things are remembered; then all are told again.
+	maxReports = 2000
+	// maxOfTopic is how many things of one kind are told of one topic.
+	maxOfTopic = 5
+)
 
 // warn logs that something about a topic is wrong.
 func (r *reports) warn(what, topic string, err error, more ...any) {
-	text := cut(err.Error(), 500)
-	key := what + "\x00" + topic + "\x00" + text
+	topic, text := cut(topic, 300), cut(err.Error(), 500)
+	about := what + "\x00" + topic
+	key := about + "\x00" + text
 	r.mu.Lock()
-	again := r.told[key]
+	again := r.told[key] || r.count[about] > maxOfTopic
 	if !again {
 		if len(r.told) >= maxReports || r.told == nil {
-			r.told = map[string]bool{}
+			r.told, r.count = map[string]bool{}, map[string]int{}
 		}
 		r.told[key] = true
+		if r.count[about]++; r.count[about] > maxOfTopic {
+			text += "; and more, which is not told"
+		}
 	}
 	r.mu.Unlock()
 	if !again {
-		r.log.Warn(what, append([]any{"topic", cut(topic, 300), "err", text}, more...)...)
+		r.log.Warn(what, append([]any{"topic", topic, "err", text}, more...)...)
 	}
 }
 

@@ -17,6 +17,9 @@ import (
 // tasmotaPrefix is what topics of Tasmota's own discovery begin with.
 const tasmotaPrefix = "tasmota/discovery/"
 
+// maxTasmota is how many relays, switches or buttons a device may have; Tasmota has 32.
+const maxTasmota = 64
+
 // A tasmota is what is known of a device.
 type tasmota struct {
 	config  *tasmotaConfig // nil: it has not told
@@ -117,6 +120,10 @@ func (t *tasmota) readConfig(mac string, m *message) ([]*part, error) {
 		return nil, fmt.Errorf("it is of the device %.40q, and its topic of another", c.MAC)
 	case c.Topic == "" || len(c.Prefixes) != 3 || !strings.Contains(c.FullTopic, "%prefix%"):
 		return nil, errors.New("it does not say its topics: t, ft and tp")
+	case max(len(c.Relays), len(c.Switches), len(c.Buttons)) > maxTasmota:
+		return nil, fmt.Errorf("it has more than %d relays, switches or buttons", maxTasmota)
+	case len(c.path(telemetry, "")) > maxBase || len(c.path(answers, "")) > maxBase || len(c.path(commands, "")) > maxBase:
+		return nil, fmt.Errorf("its topics have more than %d bytes", maxBase)
 	}
 	for _, kind := range []int{commands, answers, telemetry} {
 		if err := validTopic(c.path(kind, "ShutterPosition32")); err != nil { // none is longer
