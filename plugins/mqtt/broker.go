@@ -40,6 +40,8 @@ const (
 	inlineID = 1
 	// longestSession is how long messages are kept for a device that is away, in seconds.
 	longestSession = 7 * 24 * 3600
+	// closePatience is how long the end may wait for devices.
+	closePatience = 2 * time.Second
 	// pending is how many messages may wait for one device.
 	pending = 8192
 )
@@ -147,10 +149,25 @@ func (k *broker) subscribe(topics []string) {
 				Subscription: packets.Subscription{Identifier: inlineID, Filter: topic}, Handler: k.received,
 			})
 			for _, pk := range k.server.Topics.Messages(topic) {
-				k.put(&message{topic: pk.TopicName, payload: pk.Payload, retained: true})
+				k.putRetained(pk)
 			}
 		}
 	})
+}
+
+// putRetained hands on what was retained, and what took its place before the bridge had it: that
+// may have overtaken it.
+func (k *broker) putRetained(pk packets.Packet) {
+	for range 10 { // more often only somebody who floods the topic changes it
+		if !k.put(&message{topic: pk.TopicName, payload: pk.Payload, retained: true}) {
+			return
+		}
+		now, _ := k.server.Topics.Retained.Get(pk.TopicName) // with nothing, if it was taken back
+		if bytes.Equal(now.Payload, pk.Payload) {
+			return
+		}
+		pk.Payload = now.Payload
+	}
 }
 
 func (k *broker) unsubscribe(topics []string) {
@@ -190,10 +207,19 @@ func (k *broker) publish(_ context.Context, out ...outgoing) error {
 
 func (k *broker) health() (bool, string) { return true, "" }
 
+// close waits for devices that are being served, but not for long: the server waits for somebody
+// who connected and says nothing. What it would still do ends with the process.
 func (k *broker) close() {
 	k.stop()
-	if err := k.server.Close(); err != nil {
-		k.b.log.Warn("closing the broker", "err", err)
+	closed := make(chan error, 1)
+	go func() { closed <- k.server.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			k.b.log.Warn("closing the broker", "err", err)
+		}
+	case <-time.After(closePatience):
+		k.b.log.Warn("closing the broker: some devices are left behind")
 	}
 }
 
@@ -247,6 +273,7 @@ func (g *gate) OnPublishDropped(cl *mochi.Client, pk packets.Packet) {
 // OnPublish implements mochi.Hook. The server acknowledges a message after it, and hands it
 // to subscribers after that; so the bridge gets here what is to be acknowledged.
 func (g *gate) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	g.forget(cl.ID) // an acknowledgement that could not be sent is behind
 	if pk.FixedHeader.Qos == 0 || cl.Net.Inline || len(g.k.server.Topics.Subscribers(pk.TopicName).InlineSubscriptions) == 0 {
 		return pk, nil
 	}
@@ -266,10 +293,12 @@ func (g *gate) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 }
 
 // OnPublished implements mochi.Hook.
-func (g *gate) OnPublished(cl *mochi.Client, _ packets.Packet) {
+func (g *gate) OnPublished(cl *mochi.Client, _ packets.Packet) { g.forget(cl.ID) }
+
+func (g *gate) forget(client string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.delivered, cl.ID)
+	delete(g.delivered, client)
 }
 
 // has reports whether the bridge has a client's present message.

@@ -8,10 +8,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 
 	"carillon/runtime/runtimetest"
 )
@@ -27,7 +30,9 @@ func listening(t testing.TB, folder, address, more string) *runtimetest.Home {
 func TestOwnBroker(t *testing.T) {
 	address, folder := freePort(t), t.TempDir()
 	h := listening(t, folder, address, "")
-	d := lampDevice(t, address, nil)
+	// A connection that is accepted while the broker closes is answered by nobody, and ends with
+	// the process, which a test does not.
+	d := lampDevice(t, address, func(o *paho.ClientOptions) { o.SetConnectTimeout(time.Second) })
 	h.Until("the lamp is off", shows(h, "light.lamp", "off"))
 	if _, err := h.Call(t.Context(), "light.turn_on", "light.lamp", `{"brightness":77}`); err != nil {
 		t.Fatal(err)
@@ -89,6 +94,27 @@ func TestOwnBrokerUsers(t *testing.T) {
 	h.Until("it is told", func() bool { return logged(h, "a device was refused") })
 }
 
+// Somebody who connects and says nothing doesn't keep the broker from its end.
+func TestOwnBrokerEndsWithSilentClients(t *testing.T) {
+	address := freePort(t)
+	h := listening(t, t.TempDir(), address, "")
+	lampDevice(t, address, nil)
+	h.Until("the lamp is off", shows(h, "light.lamp", "off"))
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	newThing(t, address, nil) // behind it
+	began := time.Now()
+	if err := h.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 2*closePatience {
+		t.Errorf("the end took %v, want %v at most", took, closePatience)
+	}
+}
+
 // Websocket clients and MQTT 5 clients are served, too.
 func TestOwnBrokerKinds(t *testing.T) {
 	address, ws := freePort(t), freePort(t)
@@ -135,5 +161,72 @@ func TestOwnBrokerAddressTaken(t *testing.T) {
 	b.reports.log = discard
 	if _, err := b.openBroker(t.Context()); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("got %v, want an error that names %s", err, l.Addr())
+	}
+}
+
+// What is retained never stands behind what took its place.
+func TestOwnBrokerRetainedInOrder(t *testing.T) {
+	b := newBridge()
+	b.inbox = make(chan *message) // nothing waits in it
+	b.settings.Listen, b.stateDir, b.log, b.reports.log = freePort(t), t.TempDir(), discard, discard
+	b.settings.Tasmota = new(bool)
+	link, err := b.openBroker(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.close()
+	k := link.(*broker)
+	for _, topic := range []string{"a/1", "a/2", "a/3"} {
+		if err := k.publish(t.Context(), outgoing{topic: topic, payload: "old", retain: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link.subscribe([]string{"a/#"})
+	last := map[string]string{}
+	take := func(m *message) { last[m.topic] = string(m.payload) }
+	take(<-b.inbox)
+	var all sync.WaitGroup
+	for topic, payload := range map[string]string{"a/1": "new", "a/2": "new", "a/3": ""} {
+		all.Go(func() { k.publish(t.Context(), outgoing{topic: topic, payload: payload, retain: true}) })
+	}
+	for _, topic := range []string{"a/1", "a/2", "a/3"} { // then they wait for the inbox, or are about to
+		for deadline := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
+			now, there := k.server.Topics.Retained.Get(topic)
+			if !there || string(now.Payload) == "new" {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s does not change", topic)
+			}
+		}
+	}
+	<-time.After(20 * time.Millisecond)
+	all.Add(1)
+	link.later(all.Done)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		all.Wait()
+	}()
+	for over := false; !over; {
+		select {
+		case m := <-b.inbox:
+			take(m)
+		case <-done:
+			over = true
+		}
+	}
+	for topic, want := range map[string]string{"a/1": "new", "a/2": "new", "a/3": ""} {
+		if last[topic] != want {
+			t.Errorf("%s: %q was told last, want %q", topic, last[topic], want)
+		}
+	}
+}
+
+// A message whose acknowledgement could not be sent doesn't cost the next one.
+func TestOwnBrokerForgetsWhatIsBehind(t *testing.T) {
+	g := &gate{k: &broker{b: newBridge()}, delivered: map[string]bool{"d": true}}
+	if _, err := g.OnPublish(&mochi.Client{ID: "d"}, packets.Packet{}); err != nil || g.has("d") {
+		t.Errorf("got %v, and the message is taken for the one before: %v", err, g.has("d"))
 	}
 }
