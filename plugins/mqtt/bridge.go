@@ -131,7 +131,7 @@ func (b *bridge) loop(ctx context.Context) error {
 					return err
 				}
 			}
-			return nil
+			return b.settle() // what was taken back would be there for ever
 		}
 		if wait, due := b.due(); due {
 			flush.Reset(wait)
@@ -168,6 +168,11 @@ func (b *bridge) look(m *message) {
 		return
 	}
 	inputs := b.routes.of(m.topic)
+	if len(inputs) > 0 && b.settings.publishes(m.topic) {
+		b.numbers.refused.Add(1)
+		b.reports.warn("a device listens to what the adapter publishes", m.topic, errors.New("it is not heard, as it would have no end"), "announced", inputs[0].e.part.topic)
+		return
+	}
 	if len(inputs) == 0 && m.ack != nil {
 		b.early.keep(m)
 	}

@@ -9,13 +9,17 @@ import (
 // once, before they have announced themselves anew. Such messages wait for that.
 type early struct {
 	until    time.Time // when they are waited for no more
+	first    time.Time // when the first of them came
 	messages []*message
 	bytes    int
 }
 
 const (
-	// earlyPatience is how long they wait, behind the last announcement.
+	// earlyPatience is how long they wait, behind the last announcement, and earlyMost how long at
+	// the most: a broker sends few that are not acknowledged, and a device may announce itself
+	// all the time.
 	earlyPatience = 5 * time.Second
+	earlyMost     = 30 * time.Second
 	// maxEarly and maxEarlyBytes bound what waits.
 	maxEarly      = 10_000
 	maxEarlyBytes = 32 << 20
@@ -30,6 +34,9 @@ func (y *early) keep(m *message) {
 		return
 	}
 	m.kept = true
+	if len(y.messages) == 0 {
+		y.first = time.Now()
+	}
 	y.messages = append(y.messages, m)
 	y.bytes += len(m.payload)
 }
@@ -58,7 +65,7 @@ func (b *bridge) dropEarly() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	y := &b.early
-	if len(y.messages) == 0 || time.Now().Before(y.until) || b.waiting.any() {
+	if len(y.messages) == 0 || time.Since(y.first) < earlyMost && (time.Now().Before(y.until) || b.waiting.any()) {
 		return
 	}
 	for _, m := range y.messages {
@@ -66,5 +73,5 @@ func (b *bridge) dropEarly() {
 		b.reports.warn("messages are dropped", m.topic, fmt.Errorf("no device announced that it listens to it"))
 		b.acks.put(m.ack)
 	}
-	*y = early{}
+	*y = early{until: y.until}
 }

@@ -37,3 +37,44 @@ func TestTopicsThatBrokersRefuse(t *testing.T) {
 // tasmotaRelay is Tasmota's announcement of a device with one relay.
 const tasmotaRelay = `{"dn":"Relay","fn":["Relay"],"mac":"000000000001","md":"Basic","ofln":"Offline","onln":"Online","state":["OFF","ON","TOGGLE","HOLD"],` +
 	`"sw":"14.3.0","t":"relay","ft":"%prefix%/%topic%/","tp":["cmnd","stat","tele"],"rl":[1],"swc":[-1],"btn":[0],"so":{}}`
+
+// What the adapter publishes itself is not heard by a device that listens to it, or to
+// everything: it would have no end.
+func TestOwnMessagesAreNotHeard(t *testing.T) {
+	m, h := start(t, `{"confirm":"0s","publish":{"own":true,"prefix":"home/x","states":false}}`)
+	m.say("homeassistant/sensor/n/config", `{"name":"N","uniq_id":"n","stat_t":"home/x/sensor/n/state","val_tpl":"{{ value|int + 1 }}"}`, true)
+	m.say("homeassistant/sensor/all/config", `{"name":"All","uniq_id":"all","stat_t":"#"}`, true)
+	m.quiet(h)
+	for _, topic := range []string{"home/x/sensor/n/state", "home/x/sensor/n/attributes", "home/x/event/ring", "home/x/gap"} {
+		m.say(topic, "1", false)
+	}
+	m.quiet(h)
+	if e, _ := h.Entity("sensor.n"); e.State != "unknown" {
+		t.Errorf("the one that listens to itself is %s, want unknown", e.State)
+	}
+	if e, _ := h.Entity("sensor.all"); e.State != "unknown" {
+		t.Errorf("the one that listens to all is %s, want unknown", e.State)
+	}
+	for _, topic := range []string{"home/x/sensor/n/set", "home/x", "home/other/sensor/n/state"} {
+		m.say(topic, topic, false)
+		m.quiet(h)
+		if e, _ := h.Entity("sensor.all"); e.State != topic {
+			t.Errorf("after a message to %s it is %s", topic, e.State)
+		}
+	}
+	h.Until("it is reported", func() bool { return logged(h, "a device listens to what the adapter publishes") })
+}
+
+// What is taken back right before the end is gone.
+func TestTakenBackAtTheEnd(t *testing.T) {
+	m, h := start(t, `{"confirm":"0s"}`)
+	m.say("homeassistant/sensor/n/config", `{"name":"N","uniq_id":"n","stat_t":"n"}`, true)
+	m.quiet(h)
+	m.say("homeassistant/sensor/n/config", "", true)
+	if err := h.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Entities(); len(got) > 0 {
+		t.Errorf("%v are still there", got)
+	}
+}

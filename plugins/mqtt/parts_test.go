@@ -200,6 +200,27 @@ func TestEarlyMessagesAreBounded(t *testing.T) {
 	})
 }
 
+// A device that announces itself all the time doesn't keep messages for others from their end.
+func TestEarlyMessagesWaitForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBridge()
+		b.log, b.reports.log = discard, discard
+		b.acks.wake = make(chan struct{}, 1)
+		b.early.begin()
+		b.look(&message{topic: "x", payload: []byte("y"), ack: func() {}})
+		for range 40 {
+			time.Sleep(time.Second) // of the bubble
+			b.mu.Lock()
+			b.replayEarly() // as settle does
+			b.mu.Unlock()
+			b.dropEarly()
+		}
+		if len(b.acks.list) != 1 || len(b.early.messages) != 0 {
+			t.Errorf("after 40 s: %d acknowledged and %d waiting, want it acknowledged", len(b.acks.list), len(b.early.messages))
+		}
+	})
+}
+
 // publishPacket makes a packet as a broker sends it.
 func publishPacket(topic string, payload []byte, qos byte) []byte {
 	p := packets.NewControlPacket(packets.Publish).(*packets.PublishPacket)

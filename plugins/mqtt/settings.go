@@ -97,6 +97,23 @@ const schema = `{
 // tasmota reports whether Tasmota's own discovery is wanted.
 func (s *settings) tasmota() bool { return s.Tasmota == nil || *s.Tasmota }
 
+// publishes reports whether a topic is one that the home's states and events go to.
+func (s *settings) publishes(topic string) bool {
+	if s.Publish == nil {
+		return false
+	}
+	rest, ok := strings.CutPrefix(topic, s.Publish.Prefix+"/")
+	levels := strings.Split(rest, "/")
+	last := levels[len(levels)-1]
+	switch {
+	case !ok:
+		return false
+	case len(levels) == 3:
+		return last == "state" || last == "attributes"
+	}
+	return rest == "gap" || len(levels) == 2 && levels[0] == "event"
+}
+
 // A reader gathers what is wrong with a configuration.
 type reader struct {
 	*settings
