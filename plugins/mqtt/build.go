@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -301,19 +303,22 @@ func (m *builder) jsonAttributes() {
 		if err := json.Unmarshal(text, &attrs); err != nil {
 			return err
 		}
-		for _, key := range reserved {
-			delete(attrs, key)
-		}
+		maps.DeleteFunc(attrs, func(key string, _ any) bool {
+			_, own := e.own[key]
+			return own || slices.Contains(reserved, key) || e.domain == "light" && slices.Contains(lightAttributes, key)
+		})
 		e.json, e.news = attrs, true
 		return nil
 	})
 }
 
 // reserved are attributes that Home Assistant doesn't take from a device, as it
-// computes them itself.
+// computes them itself; so it is with what the entity has of its announcement
+// (homeassistant/components/mqtt, MQTT_ATTRIBUTES_BLOCKED, and what components add to it).
 var reserved = []string{
-	"assumed_state", "attribution", "device_class", "entity_category", "entity_picture", "event_type", "friendly_name", "icon",
-	"state_class", "supported_features", "unit_of_measurement",
+	"assumed_state", "attribution", "available", "device_class", "device_info", "entity_category", "entity_picture",
+	"entity_registry_enabled_default", "event_type", "extra_state_attributes", "force_update", "friendly_name", "icon", "should_poll", "state",
+	"state_class", "supported_features", "unique_id", "unit_of_measurement",
 }
 
 // expires reads after how long without news the entity is unavailable.

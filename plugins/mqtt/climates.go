@@ -12,17 +12,17 @@ import (
 // valueOf says that a topic tells an attribute that is a number, and how a message is
 // taken that tells none.
 func (m *builder) valueOf(topicKey, templateKey, attribute string) bool {
-	return m.valueWithin(topicKey, templateKey, attribute, math.Inf(-1), math.Inf(1))
+	return m.valueWithin(topicKey, templateKey, attribute, none, math.Inf(-1), math.Inf(1))
 }
 
-// valueWithin is valueOf for a number that has bounds.
-func (m *builder) valueWithin(topicKey, templateKey, attribute string, low, high float64) bool {
+// valueWithin is valueOf for a number that has bounds; reset says that it is not known.
+func (m *builder) valueWithin(topicKey, templateKey, attribute, reset string, low, high float64) bool {
 	e := m.e
 	return m.read(topicKey, templateKey, func(_ *message, value string) error {
 		switch {
 		case value == "":
 			return nil
-		case value == none || isNaN(value):
+		case value == reset || isNaN(value):
 			e.attr(attribute, nil)
 			return nil
 		}
@@ -38,14 +38,15 @@ func (m *builder) valueWithin(topicKey, templateKey, attribute string, low, high
 	})
 }
 
-// choiceOf says that a topic tells an attribute that is one of a list.
-func (m *builder) choiceOf(topicKey, templateKey, attribute string, all []string) bool {
+// choiceOf says that a topic tells an attribute that is one of a list; reset says that it is
+// not known.
+func (m *builder) choiceOf(topicKey, templateKey, attribute, reset string, all []string) bool {
 	e := m.e
 	return m.read(topicKey, templateKey, func(_ *message, value string) error {
 		switch {
 		case value == "":
-		case value == none && attribute == "hvac_action": // what it does is not known for the moment
-		case value == none:
+		case value == reset && attribute == "hvac_action": // what it does is not known for the moment
+		case value == reset:
 			e.attr(attribute, nil)
 		case len(all) > 0 && !slices.Contains(all, value):
 			return fmt.Errorf("%.60q is none of %s for %s", value, strings.Join(all, ", "), attribute)
@@ -115,7 +116,7 @@ func buildClimate(m *builder) {
 	told := modeTold
 	m.valueOf("current_temperature_topic", "current_temperature_template", "current_temperature")
 	m.valueOf("current_humidity_topic", "current_humidity_template", "current_humidity")
-	m.choiceOf("action_topic", "action_template", "hvac_action", hvacActions)
+	m.choiceOf("action_topic", "action_template", "hvac_action", none, hvacActions)
 	for _, t := range []struct{ prefix, key string }{
 		{"temperature", "temperature"}, {"temperature_low", "target_temp_low"}, {"temperature_high", "target_temp_high"},
 	} {
@@ -183,7 +184,7 @@ func (m *builder) climateModes(told *bool) {
 			all = append([]string{"none"}, all...)
 		}
 		w := m.write(kind.prefix+"_command_topic", kind.prefix+"_command_template")
-		tells := m.choiceOf(kind.prefix+"_state_topic", kind.template, kind.key, all)
+		tells := m.choiceOf(kind.prefix+"_state_topic", kind.template, kind.key, none, all)
 		*told = *told || tells
 		if w == nil && !tells {
 			continue
@@ -199,7 +200,7 @@ func (m *builder) climateModes(told *bool) {
 func (m *builder) climateHumidity() {
 	low, high := m.num("min_humidity", 30), m.num("max_humidity", 99)
 	w := m.write("target_humidity_command_topic", "target_humidity_command_template")
-	told := m.valueWithin("target_humidity_state_topic", "target_humidity_state_template", "humidity", low, high)
+	told := m.valueWithin("target_humidity_state_topic", "target_humidity_state_template", "humidity", none, low, high)
 	if told || w != nil {
 		m.e.own["min_humidity"], m.e.own["max_humidity"] = low, high
 	}
@@ -368,10 +369,8 @@ func buildHumidifier(m *builder) {
 	e.own["min_humidity"], e.own["max_humidity"] = low, high
 	told := m.read("state_topic", "state_value_template", m.onOff(on, off))
 	m.valueOf("current_humidity_topic", "current_humidity_template", "current_humidity")
-	target := m.valueWithin("target_humidity_state_topic", "target_humidity_state_template", "humidity", low, high)
-	m.choiceOf("action_topic", "action_template", "action", []string{"humidifying", "drying", "idle", "off"})
-	m.str("payload_reset_humidity", none)
-	m.str("payload_reset_mode", none)
+	target := m.valueWithin("target_humidity_state_topic", "target_humidity_state_template", "humidity", m.str("payload_reset_humidity", none), low, high)
+	m.choiceOf("action_topic", "action_template", "action", none, []string{"humidifying", "drying", "idle", "off"})
 	e.assumed = m.flag("optimistic", !told)
 	if w := m.write("command_topic", "command_template"); w != nil {
 		m.switched(w.constant(on, "on"), w.constant(off, "off"))
@@ -379,7 +378,7 @@ func buildHumidifier(m *builder) {
 	m.setValue(m.write("target_humidity_command_topic", "target_humidity_command_template"), "set_humidity", "humidity", "humidity", low, high, target)
 	modes := m.strs("modes")
 	w := m.write("mode_command_topic", "mode_command_template")
-	modeTold := m.choiceOf("mode_state_topic", "mode_state_template", "mode", modes)
+	modeTold := m.choiceOf("mode_state_topic", "mode_state_template", "mode", m.str("payload_reset_mode", none), modes)
 	if modeTold || w != nil {
 		e.own["available_modes"] = modes
 	}

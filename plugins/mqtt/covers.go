@@ -227,6 +227,9 @@ func (c *barrier) tilt() {
 	}
 	s := span{low, high}
 	told := m.read("tilt_status_topic", "tilt_status_template", func(_ *message, value string) error {
+		if value == "" {
+			return nil
+		}
 		x, ok := parseNumber(value)
 		if !ok {
 			return fmt.Errorf("%.60q is no tilt", value)

@@ -99,9 +99,9 @@ func (f *fan) setPercent(p float64) ([]outgoing, func(), error) {
 func (f *fan) modes() {
 	e := f.e
 	f.presets = f.strs("preset_modes")
-	f.str("payload_reset_preset_mode", none)
+	reset := f.str("payload_reset_preset_mode", none)
 	f.preset = f.write("preset_mode_command_topic", "preset_mode_command_template")
-	told := f.choiceOf("preset_mode_state_topic", "preset_mode_value_template", "preset_mode", f.presets)
+	told := f.choiceOf("preset_mode_state_topic", "preset_mode_value_template", "preset_mode", reset, f.presets)
 	if told || f.preset != nil {
 		e.own["preset_modes"] = f.presets
 	}
@@ -137,7 +137,7 @@ func (f *fan) oscillation() {
 
 func (f *fan) direction() {
 	ways := []string{"forward", "reverse"}
-	told := f.choiceOf("direction_state_topic", "direction_value_template", "direction", ways)
+	told := f.choiceOf("direction_state_topic", "direction_value_template", "direction", none, ways)
 	f.setChoice(f.write("direction_command_topic", "direction_command_template"), "set_direction", "direction", "direction", ways, told)
 }
 

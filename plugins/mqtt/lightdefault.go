@@ -251,7 +251,11 @@ func (l *plainLamp) sendBrightness(w wish, send func(*writer, template.Value, ma
 			continue
 		}
 		color := []float64{255, 255, 255, 255, 255}[:len(kind)]
-		if l.colorKind != "" {
+		switch l.colorKind {
+		case kind: // the way over rgb would lose its white
+			color = l.color
+		case "":
+		default:
 			color = fromRGB(kind, toRGB(l.colorKind, l.color))
 		}
 		l.colorMessage(kind, color, w.brightness, send)

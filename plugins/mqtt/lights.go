@@ -70,10 +70,13 @@ func (l *lamp) temperatures() {
 	}
 }
 
+// lightAttributes are what tells how a light is that is on.
+var lightAttributes = []string{"brightness", "color_mode", "color_temp", "color_temp_kelvin", "hs_color", "rgb_color", "xy_color", "rgbw_color", "rgbww_color", "effect"}
+
 // show makes the attributes of what the light is: a light that is off has none.
 func (l *lamp) show() {
 	e := l.e
-	for _, key := range []string{"brightness", "color_mode", "color_temp", "color_temp_kelvin", "hs_color", "rgb_color", "xy_color", "rgbw_color", "rgbww_color", "effect"} {
+	for _, key := range lightAttributes {
 		e.attr(key, nil)
 	}
 	if e.state != "on" {
