@@ -173,8 +173,8 @@ func (b *bridge) look(m *message) {
 		b.reports.warn("a device listens to what the adapter publishes", m.topic, errors.New("it is not heard, as it would have no end"), "announced", inputs[0].e.part.topic)
 		return
 	}
-	if len(inputs) == 0 && m.ack != nil {
-		b.early.keep(m)
+	if len(inputs) == 0 && (m.ack == nil || !b.early.keep(m)) {
+		b.numbers.unclaimed.Add(1)
 	}
 	for _, in := range inputs {
 		e := in.e

@@ -18,6 +18,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // A broker is the one that the adapter is itself, for homes without one. It keeps
@@ -112,7 +113,7 @@ func (k *broker) addStore() error {
 	// what a broker of thousands of messages a second can afford.
 	options := &bolt.Options{Path: file, Options: &bbolt.Options{Timeout: time.Second, NoSync: true, NoFreelistSync: true}}
 	err := k.server.AddHook(new(bolt.Hook), options)
-	if err == nil || errors.Is(err, bbolt.ErrTimeout) {
+	if err == nil || errors.Is(err, bbolterrors.ErrTimeout) {
 		return err
 	}
 	k.b.log.Warn("the broker's store can't be read and is put aside", "file", file, "err", err)

@@ -177,12 +177,10 @@ func (c *client) subscribe(topics []string) {
 // not known yet are not acknowledged until they are.
 func (c *client) ask(topics []string, qos byte) {
 	for len(topics) > 0 && c.paho.IsConnectionOpen() {
-		filters := map[string]byte{}
-		n, size := 0, 0
-		for n < min(len(topics), subscribeRun) && (n == 0 || size+len(topics[n]) <= subscribeBytes) {
-			filters[topics[n]] = qos
-			size += len(topics[n])
-			n++
+		n := inOneRequest(topics)
+		filters := make(map[string]byte, n)
+		for _, topic := range topics[:n] {
+			filters[topic] = qos
 		}
 		topics = topics[n:]
 		token := c.paho.SubscribeMultiple(filters, nil)
@@ -209,15 +207,28 @@ func (c *client) answered(t paho.Token) error {
 	}
 }
 
+// inOneRequest is how many topics a request takes.
+func inOneRequest(topics []string) (n int) {
+	size := 0
+	for n < min(len(topics), subscribeRun) && (n == 0 || size+len(topics[n]) <= subscribeBytes) {
+		size += len(topics[n])
+		n++
+	}
+	return n
+}
+
 func (c *client) unsubscribe(topics []string) {
 	if len(topics) == 0 {
 		return
 	}
 	c.later(func() {
-		if c.paho.IsConnectionOpen() {
-			if err := c.answered(c.paho.Unsubscribe(topics...)); err != nil {
-				c.b.log.Warn("unsubscribing", "topics", len(topics), "err", err)
+		for len(topics) > 0 && c.paho.IsConnectionOpen() {
+			n := inOneRequest(topics)
+			if err := c.answered(c.paho.Unsubscribe(topics[:n]...)); err != nil {
+				c.b.log.Warn("unsubscribing", "topics", n, "err", err)
+				return
 			}
+			topics = topics[n:]
 		}
 	})
 }

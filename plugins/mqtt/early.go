@@ -1,7 +1,8 @@
 package main
 
 import (
-	"fmt"
+	"errors"
+	"slices"
 	"time"
 )
 
@@ -23,15 +24,17 @@ const (
 	// maxEarly and maxEarlyBytes bound what waits.
 	maxEarly      = 10_000
 	maxEarlyBytes = 32 << 20
+	// maxEarlyTold is of how many the topics are told when they are dropped.
+	maxEarlyTold = 20
 )
 
 // begin makes them wait from now on.
 func (y *early) begin() { y.until = time.Now().Add(earlyPatience) }
 
-// keep keeps a message, if it is early.
-func (y *early) keep(m *message) {
+// keep keeps a message, if it is early, and reports whether it is.
+func (y *early) keep(m *message) bool {
 	if time.Now().After(y.until) || len(y.messages) >= maxEarly || y.bytes+len(m.payload) > maxEarlyBytes {
-		return
+		return false
 	}
 	m.kept = true
 	if len(y.messages) == 0 {
@@ -39,6 +42,7 @@ func (y *early) keep(m *message) {
 	}
 	y.messages = append(y.messages, m)
 	y.bytes += len(m.payload)
+	return true
 }
 
 // replayEarly looks at the messages whose devices are known now, in their order, and
@@ -60,7 +64,8 @@ func (b *bridge) replayEarly() (replayed []*message) {
 	return replayed
 }
 
-// dropEarly lets go of messages whose devices did not come.
+// dropEarly lets go of messages whose devices did not come, and of their topics: the broker keeps
+// subscriptions of devices that went while the adapter was away.
 func (b *bridge) dropEarly() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -68,10 +73,23 @@ func (b *bridge) dropEarly() {
 	if len(y.messages) == 0 || time.Since(y.first) < earlyMost && (time.Now().Before(y.until) || b.waiting.any()) {
 		return
 	}
+	var topics []string
+	rest := early{until: y.until, first: time.Now()}
 	for _, m := range y.messages {
+		if len(b.routes.of(m.topic)) > 0 { // settle is about to take it
+			rest.messages, rest.bytes = append(rest.messages, m), rest.bytes+len(m.payload)
+			continue
+		}
+		if topics = append(topics, m.topic); len(topics) <= maxEarlyTold {
+			b.reports.warn("messages are dropped", m.topic, errors.New("no device announced that it listens to it"))
+		}
 		b.numbers.unclaimed.Add(1)
-		b.reports.warn("messages are dropped", m.topic, fmt.Errorf("no device announced that it listens to it"))
 		b.acks.put(m.ack)
 	}
-	*y = early{until: y.until}
+	if len(topics) > maxEarlyTold {
+		b.log.Warn("messages are dropped, of which no device announced that it listens to them", "messages", len(topics))
+	}
+	*y = rest
+	slices.Sort(topics)
+	b.link.unsubscribe(slices.Compact(topics))
 }

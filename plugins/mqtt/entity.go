@@ -21,7 +21,6 @@ type entity struct {
 	wish     string // the object part of the id that the announcement asks for; may be empty
 	device   deviceInfo
 	own      map[string]any // attributes of every state
-	services []string
 	commands map[string]command
 	inputs   []*input
 	reach    availability
