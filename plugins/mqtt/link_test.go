@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,5 +91,60 @@ func serveSlowly(l net.Listener, announced int, asked chan<- int) {
 				}
 			}
 		}()
+	}
+}
+
+// A broker that takes a connection and says nothing is not reached, and doesn't keep the
+// adapter from its end.
+func TestSilentBroker(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		c, _ := l.Accept()
+		accepted <- c
+	}()
+	h := runtimetest.StartAdapter(t, newBridge(), fmt.Sprintf(`{"broker":%q}`, l.Addr()), t.TempDir())
+	if c := <-accepted; c != nil {
+		defer c.Close()
+	}
+	if ready, detail := h.Ready(); ready || !strings.Contains(detail, "can't be reached") {
+		t.Errorf("got ready %v, %q, want that it can't be reached", ready, detail)
+	}
+	began := time.Now()
+	if err := h.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("the end took %v", took)
+	}
+}
+
+// A device that announces itself over and over is declared a few times a second, and
+// the others are heard meanwhile.
+func TestFlappingAnnouncement(t *testing.T) {
+	m, h := start(t, `{"confirm":"0s"}`)
+	m.say("homeassistant/sensor/calm/config", `{"name":"Calm","uniq_id":"calm","stat_t":"calm","val_tpl":"{{ value|int }}"}`, true)
+	m.quiet(h)
+	const flaps = 20_000
+	for i := range flaps {
+		m.say("homeassistant/sensor/flap/config", fmt.Sprintf(`{"name":"Flap","uniq_id":"flap","stat_t":"flap","ic":"%d"}`, i%2), false)
+		if i%3 == 0 {
+			m.say("homeassistant/sensor/flap/config", "", false)
+		}
+	}
+	m.say("calm", "7", true)
+	h.Until("the calm one is heard", shows(h, "sensor.calm", "7"))
+	m.quiet(h)
+	if got := h.Entities(); !slices.Equal(got, []string{"sensor.calm", "sensor.flap"}) {
+		t.Errorf("got %v, want both", got)
+	}
+	m.b.mu.Lock()
+	defer m.b.mu.Unlock()
+	if n := len(m.b.ids.next) + len(m.b.announced) + len(m.b.byKey) + len(m.b.routes.exact); n > 8 {
+		t.Errorf("%d things are kept of two sensors", n)
 	}
 }
