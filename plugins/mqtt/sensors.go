@@ -17,7 +17,6 @@ func buildSensor(m *builder) {
 	e := m.e
 	m.need("state_topic")
 	m.copy("unit_of_measurement", "state_class")
-	m.str("last_reset_value_template", "")
 	options := m.strs("options")
 	if options != nil {
 		e.own["options"] = options
