@@ -15,6 +15,7 @@ import (
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
 const (
@@ -34,6 +35,7 @@ type client struct {
 	// Static after dial.
 	b    *bridge
 	paho paho.Client
+	kept *outStore
 	stop context.CancelFunc
 	ctx  context.Context
 	work chan func() // subscribing, in order; depth workDepth
@@ -49,7 +51,7 @@ const workDepth = 1024
 // dial begins to connect to the broker. It doesn't wait.
 func (b *bridge) dial(ctx context.Context) (link, error) {
 	s := &b.settings
-	c := &client{b: b, work: make(chan func(), workDepth), why: "it is connecting to " + s.url.Host}
+	c := &client{b: b, kept: &outStore{MemoryStore: paho.NewMemoryStore()}, work: make(chan func(), workDepth), why: "it is connecting to " + s.url.Host}
 	c.ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	id, err := clientID(b.stateDir)
 	if err != nil {
@@ -60,7 +62,7 @@ func (b *bridge) dial(ctx context.Context) (link, error) {
 	o.SetCleanSession(false).SetProtocolVersion(4)
 	o.SetKeepAlive(keepAlive).SetPingTimeout(pingPatience).SetConnectTimeout(dialTimeout).SetWriteTimeout(dialTimeout)
 	o.SetAutoReconnect(true).SetConnectRetry(true).SetConnectRetryInterval(time.Second).SetMaxReconnectInterval(longestPause)
-	o.SetOrderMatters(true).SetAutoAckDisabled(true)
+	o.SetStore(c.kept).SetOrderMatters(true).SetAutoAckDisabled(true)
 	o.SetCustomOpenConnectionFn(c.open)
 	o.SetDefaultPublishHandler(c.received)
 	o.SetOnConnectHandler(c.connected)
@@ -228,28 +230,59 @@ func (c *client) unsubscribe(topics []string) {
 }
 
 func (c *client) publish(ctx context.Context, out ...outgoing) error {
-	c.mu.Lock()
-	why := c.why
-	c.mu.Unlock()
-	if why != "" && !c.paho.IsConnectionOpen() {
-		return fmt.Errorf("%w (%s)", errUnreached, why)
+	if err := c.unreached(); err != nil {
+		return err
 	}
 	return c.send(ctx, out...)
 }
 
-// send sends messages at once, and waits for all of them.
-func (c *client) send(ctx context.Context, out ...outgoing) error {
-	tokens := make([]paho.Token, len(out))
-	for i, o := range out {
-		tokens[i] = c.paho.Publish(o.topic, o.qos, o.retain, o.payload)
+// unreached says why there is no connection; nil if there is one.
+func (c *client) unreached() error {
+	if c.paho.IsConnectionOpen() {
+		return nil
 	}
-	for _, t := range tokens {
-		if err := c.await(ctx, t); err != nil {
-			return err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.why == "" {
+		return errUnreached
+	}
+	return fmt.Errorf("%w (%s)", errUnreached, c.why)
+}
+
+// send sends messages at once, and waits for all of them. One that failed is not sent
+// later, when nobody expects it any more.
+func (c *client) send(ctx context.Context, out ...outgoing) (err error) {
+	tokens := make([]*paho.PublishToken, len(out))
+	for i, o := range out {
+		tokens[i] = c.paho.Publish(o.topic, o.qos, o.retain, o.payload).(*paho.PublishToken)
+	}
+	for i, t := range tokens {
+		if err == nil {
+			err = c.await(ctx, t)
+		}
+		if err == nil && out[i].qos == 0 {
+			err = c.unreached() // nothing else tells that the connection was lost before it was sent
+		}
+		if err != nil && t.MessageID() != 0 {
+			c.kept.forget(t.MessageID())
 		}
 	}
-	return nil
+	return err
 }
+
+// An outStore keeps what the broker has not acknowledged. What came from the broker is not
+// kept: the broker sends again what it was not told to be stored.
+type outStore struct{ *paho.MemoryStore }
+
+// Put implements paho.Store.
+func (s *outStore) Put(key string, p packets.ControlPacket) {
+	if !strings.HasPrefix(key, "i.") {
+		s.MemoryStore.Put(key, p)
+	}
+}
+
+// forget takes a message out.
+func (s *outStore) forget(id uint16) { s.Del(fmt.Sprintf("o.%d", id)) }
 
 // await waits until something is done, ctx ends, or the connection was lost for too
 // long.
