@@ -86,7 +86,10 @@ func (c *client) open(u *url.URL, _ paho.ClientOptions) (conn net.Conn, err erro
 	case "ws", "wss":
 		conn, err = paho.NewWebsocket(u.String(), c.b.settings.tls, dialTimeout, http.Header{}, nil)
 	default:
-		if conn, err = dialer.DialContext(ctx, "tcp", u.Host); err == nil && u.Scheme == "mqtts" {
+		if conn, err = dialer.DialContext(ctx, "tcp", u.Host); err == nil {
+			conn = quick(conn)
+		}
+		if err == nil && u.Scheme == "mqtts" {
 			config := c.b.settings.tls.Clone()
 			if config.ServerName == "" {
 				config.ServerName = u.Hostname()
