@@ -70,7 +70,7 @@ type mqttHome struct {
 	x    *testing.B
 	in   *instance
 	qos  byte
-	c    []paho.Client // of ten devices each
+	c    []paho.Client  // of ten devices each
 	seen []atomic.Int64 // by device: how many of its numbers came in order
 	bad  atomic.Int64   // numbers that did not
 	ids  atomic.Int64   // entities that were seen
