@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,8 @@ import (
 
 	"carillon/plugins"
 	"carillon/plugins/adapter"
+	"carillon/runtime"
+	"carillon/runtime/journal"
 )
 
 // A flood is an adapter that tells numbers of sensor.flood_0, sensor.flood_1 and so on, by turns, each
@@ -175,9 +178,7 @@ func BenchmarkAdapterToSocket(x *testing.B) {
 			}
 		}
 		stop()
-		slices.Sort(took)
-		x.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
-		x.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+		reportTook(x, took)
 	}
 }
 
@@ -227,4 +228,73 @@ func BenchmarkAdapterSwap(x *testing.B) {
 		x.ReportMetric(float64(commands), "commands")
 		x.ReportMetric(float64(in.plugin("flood").Generation-1), "swaps")
 	}
+}
+
+// BenchmarkAdapterCall is a command to an adapter and back, with the three events of it in the
+// real journal.
+func BenchmarkAdapterCall(x *testing.B) {
+	dir := x.TempDir()
+	j, err := journal.Open(x.Context(), journal.Options{Dir: filepath.Join(dir, "data")})
+	if err != nil {
+		x.Fatal(err)
+	}
+	defer j.Close()
+	rt, err := runtime.Open(x.Context(), j, runtime.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		x.Fatal(err)
+	}
+	defer rt.Close()
+	self, err := os.Executable()
+	if err != nil {
+		x.Fatal(err)
+	}
+	program := filepath.Join(dir, "plugins", "flood")
+	write(x, program, "#!/bin/sh\nexec '"+self+"'\n")
+	if err := os.Chmod(program, 0o755); err != nil {
+		x.Fatal(err)
+	}
+	h := &plugins.Host{
+		Dir: filepath.Dir(program), DataDir: filepath.Join(dir, "data", "plugins"), Runtime: rt, Log: slog.New(slog.DiscardHandler),
+		Adapters: map[string]plugins.AdapterConfig{"flood": {Config: []byte(`{"entities":1,"batch":1,"rate":1}`)}},
+	}
+	ctx, stop := context.WithCancel(x.Context())
+	done := make(chan error)
+	go func() { done <- h.Run(ctx) }()
+	eventually(x, "it is there", func() bool { return rt.State("switch.flood") != nil })
+	var took []time.Duration
+	for i := 0; x.Loop(); i++ {
+		began := time.Now()
+		c := runtime.Command{Domain: "switch", Service: []string{"turn_on", "turn_off"}[i%2], Data: []byte(`{"entity_id":"switch.flood"}`)}
+		if _, err := rt.Call(ctx, c); err != nil {
+			x.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+	}
+	reportTook(x, took)
+	stop()
+	<-done
+}
+
+// reportTook reports the median and the 99th percentile.
+func reportTook(x *testing.B, took []time.Duration) {
+	slices.Sort(took)
+	x.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	x.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+}
+
+// BenchmarkAdapterCommand is a command over REST to an adapter and back, with the three events of it
+// in the real journal.
+func BenchmarkAdapterCommand(x *testing.B) {
+	in := serveFlood(x, "{entities: 1, batch: 1, rate: 1}")
+	eventually(x, "it is there", func() bool {
+		status, _ := in.request("GET", "/api/states/switch.flood", "")
+		return status == 200
+	})
+	var took []time.Duration
+	for i := 0; x.Loop(); i++ {
+		began := time.Now()
+		in.do("POST", "/api/services/switch/"+[]string{"turn_on", "turn_off"}[i%2], `{"entity_id":"switch.flood"}`)
+		took = append(took, time.Since(began))
+	}
+	reportTook(x, took)
 }

@@ -70,7 +70,7 @@ type mqttHome struct {
 	x    *testing.B
 	in   *instance
 	qos  byte
-	c    paho.Client
+	c    []paho.Client  // of ten devices each
 	seen []atomic.Int64 // by device: how many of its numbers came in order
 	bad  atomic.Int64   // numbers that did not
 	ids  atomic.Int64   // entities that were seen
@@ -117,19 +117,22 @@ func between(text, before string) string {
 }
 
 func (h *mqttHome) connect(address string) {
-	o := paho.NewClientOptions().AddBroker("tcp://" + address).SetClientID("home").SetConnectTimeout(10 * time.Second).SetOrderMatters(false)
-	h.c = paho.NewClient(o)
 	wait := func(t paho.Token) {
 		if !t.WaitTimeout(15*time.Second) || t.Error() != nil {
 			h.x.Fatalf("the broker: %v", t.Error())
 		}
 	}
-	wait(h.c.Connect())
-	h.x.Cleanup(func() { h.c.Disconnect(50) })
-	wait(h.c.Subscribe("plugs/+/set", 1, func(c paho.Client, m paho.Message) {
-		device := strings.Split(m.Topic(), "/")[1]
-		c.Publish("plugs/"+device+"/relay", 1, false, m.Payload())
-	}))
+	for i := range mqttDevices / 10 {
+		o := paho.NewClientOptions().AddBroker("tcp://" + address).SetClientID(fmt.Sprint("home", i)).SetConnectTimeout(10 * time.Second).SetOrderMatters(false)
+		c := paho.NewClient(o)
+		wait(c.Connect())
+		h.x.Cleanup(func() { c.Disconnect(50) })
+		for j := range 10 {
+			topic := fmt.Sprint("plugs/", 10*i+j)
+			wait(c.Subscribe(topic+"/set", 1, func(c paho.Client, m paho.Message) { c.Publish(topic+"/relay", 1, false, m.Payload()) }))
+		}
+		h.c = append(h.c, c)
+	}
 }
 
 // announce announces all devices, and reports how long it takes until the last entity is
@@ -140,7 +143,7 @@ func (h *mqttHome) announce() {
 		device := fmt.Sprintf(`"dev":{"ids":["plug%d"],"name":"Plug %d","mdl":"P110","mf":"Acme"},"o":{"name":"bench"}`, i, i)
 		topic := fmt.Sprintf("plugs/%d", i)
 		say := func(component, object, options string) {
-			h.c.Publish(fmt.Sprintf("homeassistant/%s/plug%d/%s/config", component, i, object), h.qos, true,
+			h.c[i/10].Publish(fmt.Sprintf("homeassistant/%s/plug%d/%s/config", component, i, object), h.qos, true,
 				fmt.Sprintf(`{"uniq_id":"plug%d_%s",%s,%s}`, i, object, options, device))
 		}
 		say("switch", "relay", fmt.Sprintf(`"name":"Relay","stat_t":"%s/relay","cmd_t":"%s/set"`, topic, topic))
@@ -170,7 +173,7 @@ func (h *mqttHome) talk(ctx context.Context) {
 	for talking.Err() == nil {
 		for due := int(time.Since(began).Seconds() * mqttRate); sent < due; sent++ {
 			i, n := sent%mqttDevices, sent/mqttDevices+1
-			h.c.Publish(fmt.Sprintf("plugs/%d", i), h.qos, false,
+			h.c[i/10].Publish(fmt.Sprintf("plugs/%d", i), h.qos, false,
 				fmt.Sprintf(`{"number":%d,"power":12.5,"voltage":231,"current":0.05,"energy":14.2,"temperature":31,"linkquality":120,"factor":0.98,"frequency":50}`, n))
 		}
 		time.Sleep(time.Millisecond)

@@ -38,7 +38,7 @@ func mosquitto(t testing.TB) string {
 	address := unusedAddress(t)
 	_, port, _ := net.SplitHostPort(address)
 	config := filepath.Join(t.TempDir(), "mosquitto.conf")
-	write(t, config, "listener "+port+" 127.0.0.1\nallow_anonymous true\nmax_queued_messages 100000\n")
+	write(t, config, "listener "+port+" 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nmax_queued_messages 100000\n")
 	cmd := exec.Command(program, "-c", config)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -19,80 +19,11 @@ import (
 	"carillon/runtime"
 )
 
-// An audience is a bench whose adapters can follow; the journal lets go of what is
-// before first.
-type audience struct {
-	*bench
-	first atomic.Uint64
-	reads atomic.Int64
-}
-
-func newAudience(t testing.TB, words string) *audience {
-	a := &audience{}
-	a.first.Store(1)
-	a.bench = newBench(t, func(b *bench) {
-		b.host.Epoch = "epoch1"
-		b.host.First = a.first.Load
-		b.host.Replay = a.replay(b)
-	}, "ears", "listen "+words)
-	a.awaitShown("light.listener", "listening")
-	return a
-}
-
-func (a *audience) replay(b *bench) func(context.Context, uint64, func(*runtime.Event) bool) error {
-	return func(ctx context.Context, after uint64, fn func(*runtime.Event) bool) error {
-		a.reads.Add(1)
-		return b.journal.Read(ctx, max(after, a.first.Load()-1), fn)
-	}
-}
-
-func (a *audience) file() string { return filepath.Join(a.host.workDir("ears"), "heard") }
-
-func (a *audience) heard() []heard { return readHeard(a.file()) }
-
-// fire fires numbered events.
-func (a *audience) fire(from, to int) {
-	a.t.Helper()
-	var events []runtime.NewEvent
-	for n := from; n <= to; n++ {
-		events = append(events, runtime.NewEvent{Type: "tick", Data: json.RawMessage(fmt.Sprintf(`{"n":%d}`, n)), Source: "api"})
-	}
-	for part := range slices.Chunk(events, 500) {
-		if _, err := a.rt.Fire(a.t.Context(), part...); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-}
-
-// ticks returns the numbers of the ticks that were heard, and -1 for a gap.
-func (a *audience) ticks() (numbers []int) {
-	for _, one := range a.heard() {
-		var e struct {
-			Data struct {
-				N int `json:"n"`
-			} `json:"data"`
-		}
-		switch {
-		case one.Gap != nil:
-			numbers = append(numbers, -1)
-		case one.Type == "tick" && json.Unmarshal(one.JSON, &e) == nil:
-			numbers = append(numbers, e.Data.N)
-		}
-	}
-	return numbers
-}
-
-// awaitFollow waits until the adapter has a follow that has heard of the newest event.
-func (a *audience) awaitFollow() {
-	a.t.Helper()
-	a.await("it follows", func() bool { s := a.status("ears"); return s.Follows == 1 && s.FollowLag == 0 })
-}
-
 func TestFollowIsWholeAndInOrder(t *testing.T) {
 	a := newAudience(t, "types=tick")
 	a.awaitFollow()
 	a.fire(1, 3000)
-	a.await("all is heard", func() bool { return len(a.ticks()) >= 3000 })
+	a.awaitTick(3000)
 	checkNumbers(t, "", a.ticks())
 	first := a.heard()[0]
 	e := a.find("tick")[0]
@@ -125,14 +56,14 @@ func TestFollowerThatStalls(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.fire(all+1, all+2000) // while it catches up
-	a.await("all is heard", func() bool { return len(a.ticks()) >= all+2000 })
+	a.awaitTick(all + 2000)
 	checkNumbers(t, "", a.ticks())
 	before := a.reads.Load()
 	if before == 0 {
 		t.Error("it has not read the journal")
 	}
 	a.fire(all+2001, all+2100)
-	a.await("the newest are heard", func() bool { return len(a.ticks()) >= all+2100 })
+	a.awaitTick(all + 2100)
 	checkNumbers(t, "", a.ticks())
 	if got := a.reads.Load(); got != before {
 		t.Errorf("the journal was read %d times for the newest events", got-before)
@@ -143,7 +74,7 @@ func TestFollowResumesOverRestart(t *testing.T) {
 	a := newAudience(t, "types=tick resume=yes")
 	a.awaitFollow()
 	a.fire(1, 10)
-	a.await("they are heard", func() bool { return len(a.ticks()) >= 10 })
+	a.awaitTick(10)
 	if err := a.host.Disable("ears"); err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +83,7 @@ func TestFollowResumesOverRestart(t *testing.T) {
 	if err := a.host.Enable("ears"); err != nil {
 		t.Fatal(err)
 	}
-	a.await("the others are heard", func() bool { return len(a.ticks()) >= 20 })
+	a.awaitTick(20)
 	checkNumbers(t, "", a.ticks())
 }
 
@@ -185,7 +116,7 @@ func TestFollowGaps(t *testing.T) {
 			a.await("a gap is told", func() bool { return len(a.heard()) > 0 })
 			a.awaitFollow()
 			a.fire(100, 100)
-			a.await("it goes on", func() bool { n := a.ticks(); return n[len(n)-1] == 100 })
+			a.awaitTick(100)
 			all := a.heard()
 			gap := all[0]
 			if gap.Gap == nil || gap.Gap.Reason != test.want.Reason || gap.Gap.From != test.want.From || test.want.To != 0 && gap.Gap.To != test.want.To {
@@ -326,7 +257,7 @@ func TestFollowResumesOverRestartOfTheServer(t *testing.T) {
 	a := newAudience(t, "types=tick resume=yes")
 	a.awaitFollow()
 	a.fire(1, 10)
-	a.await("they are heard", func() bool { return len(a.ticks()) >= 10 })
+	a.awaitTick(10)
 	a.stop()
 	a.fire(11, 20)
 	rt, err := runtime.Open(t.Context(), &a.journal, runtime.Options{Log: a.host.Log})
@@ -340,7 +271,7 @@ func TestFollowResumesOverRestartOfTheServer(t *testing.T) {
 	a.start()
 	a.awaitFollow()
 	a.fire(21, 30)
-	a.await("the others are heard", func() bool { return len(a.ticks()) >= 30 })
+	a.awaitTick(30)
 	checkNumbers(t, "", a.ticks())
 }
 
@@ -377,7 +308,7 @@ func TestFollowJournalInTrouble(t *testing.T) {
 	a.start()
 	a.awaitFollow()
 	a.fire(2*feedEvents+1, 2*feedEvents+10)
-	a.await("the last is heard", func() bool { n := a.ticks(); return len(n) > 0 && n[len(n)-1] == 2*feedEvents+10 })
+	a.awaitTick(2*feedEvents + 10)
 	got := a.ticks()
 	i := slices.Index(got, -1)
 	if i < 2000 || got[i-1] != i || got[i+1] != i+501 {

@@ -42,6 +42,26 @@ func TestAppendTime(t *testing.T) {
 	}
 }
 
+func FuzzAppendTime(f *testing.F) {
+	for _, nanos := range []int64{0, -1, 1, 999, 1e9 - 1, 1767225600123456789, -62135596800e9 / 10, 1 << 62, -1 << 62} {
+		f.Add(nanos)
+	}
+	f.Fuzz(func(t *testing.T, nanos int64) {
+		for _, at := range []time.Time{time.Unix(0, nanos), time.Unix(nanos, 0), time.Unix(nanos/1000, nanos)} {
+			if got, want := string(runtime.AppendTime(nil, at)), at.UTC().Format("2006-01-02T15:04:05.000000-07:00"); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
+	})
+}
+
+func BenchmarkAppendTime(b *testing.B) {
+	at, text := time.Now(), make([]byte, 0, 64)
+	for b.Loop() {
+		text = runtime.AppendTime(text[:0], at)
+	}
+}
+
 // haEntityID is Home Assistant's expression without its look-arounds.
 var haEntityID = regexp.MustCompile(`^[\da-z_]+\.[\da-z_]+$`)
 

@@ -62,7 +62,32 @@ const timeLayout = "2006-01-02T15:04:05.000000-07:00"
 // AppendTime appends t in UTC with microseconds, 2026-01-01T00:00:00.123456+00:00,
 // without quotes.
 func AppendTime(b []byte, t time.Time) []byte {
-	return t.UTC().AppendFormat(b, timeLayout)
+	t = t.UTC()
+	year, month, day := t.Date()
+	if year < 0 || year > 9999 {
+		return t.AppendFormat(b, timeLayout)
+	}
+	hour, minute, second := t.Clock()
+	// An event has seven times: time.AppendFormat takes five times as long.
+	b = appendDigits(b, year, 4, '-')
+	b = appendDigits(b, int(month), 2, '-')
+	b = appendDigits(b, day, 2, 'T')
+	b = appendDigits(b, hour, 2, ':')
+	b = appendDigits(b, minute, 2, ':')
+	b = appendDigits(b, second, 2, '.')
+	b = appendDigits(b, t.Nanosecond()/1000, 6, '+')
+	return append(b, "00:00"...)
+}
+
+// appendDigits appends n with so many digits, and what stands behind it.
+func appendDigits(b []byte, n, digits int, behind byte) []byte {
+	start := len(b)
+	b = append(b, "000000"[:digits]...)
+	for i := start + digits - 1; n > 0; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return append(b, behind)
 }
 
 func appendQuotedTime(b []byte, t time.Time) []byte {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
 const (
@@ -38,6 +39,7 @@ type client struct {
 	// Static after dial.
 	b    *bridge
 	paho paho.Client
+	kept *outStore
 	stop context.CancelFunc
 	ctx  context.Context
 	jobs // subscribing, in order
@@ -50,7 +52,9 @@ type client struct {
 // dial begins to connect to the broker. It doesn't wait.
 func (b *bridge) dial(ctx context.Context) (link, error) {
 	s := &b.settings
-	c := &client{b: b, jobs: jobs{wake: make(chan struct{}, 1)}, why: "it is connecting to " + s.url.Host}
+	c := &client{
+		b: b, kept: &outStore{MemoryStore: paho.NewMemoryStore()}, jobs: jobs{wake: make(chan struct{}, 1)}, why: "it is connecting to " + s.url.Host,
+	}
 	c.ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	id, err := clientID(b.stateDir)
 	if err != nil {
@@ -61,7 +65,7 @@ func (b *bridge) dial(ctx context.Context) (link, error) {
 	o.SetCleanSession(false).SetProtocolVersion(4)
 	o.SetKeepAlive(keepAlive).SetPingTimeout(pingPatience).SetConnectTimeout(dialTimeout).SetWriteTimeout(dialTimeout)
 	o.SetAutoReconnect(true).SetConnectRetry(true).SetConnectRetryInterval(time.Second).SetMaxReconnectInterval(longestPause)
-	o.SetOrderMatters(true).SetAutoAckDisabled(true)
+	o.SetStore(c.kept).SetOrderMatters(true).SetAutoAckDisabled(true)
 	o.SetCustomOpenConnectionFn(c.open)
 	o.SetDefaultPublishHandler(c.received)
 	o.SetOnConnectHandler(c.connected)
@@ -85,7 +89,10 @@ func (c *client) open(u *url.URL, _ paho.ClientOptions) (conn net.Conn, err erro
 	case "ws", "wss":
 		conn, err = paho.NewWebsocket(u.String(), c.b.settings.tls, dialTimeout, http.Header{}, nil)
 	default:
-		if conn, err = dialer.DialContext(ctx, "tcp", u.Host); err == nil && u.Scheme == "mqtts" {
+		if conn, err = dialer.DialContext(ctx, "tcp", u.Host); err == nil {
+			conn = quick(conn)
+		}
+		if err == nil && u.Scheme == "mqtts" {
 			config := c.b.settings.tls.Clone()
 			if config.ServerName == "" {
 				config.ServerName = u.Hostname()
@@ -234,28 +241,59 @@ func (c *client) unsubscribe(topics []string) {
 }
 
 func (c *client) publish(ctx context.Context, out ...outgoing) error {
-	c.mu.Lock()
-	why := c.why
-	c.mu.Unlock()
-	if !c.paho.IsConnectionOpen() { // paho would say that it is sent, or send it who knows when
-		return fmt.Errorf("%w (%s)", errUnreached, why)
+	if err := c.unreached(); err != nil {
+		return err
 	}
 	return c.send(ctx, out...)
 }
 
-// send sends messages at once, and waits for all of them.
-func (c *client) send(ctx context.Context, out ...outgoing) error {
-	tokens := make([]paho.Token, len(out))
-	for i, o := range out {
-		tokens[i] = c.paho.Publish(o.topic, o.qos, o.retain, o.payload)
+// unreached says why there is no connection; nil if there is one.
+func (c *client) unreached() error {
+	if c.paho.IsConnectionOpen() {
+		return nil
 	}
-	for _, t := range tokens {
-		if err := c.await(ctx, t); err != nil {
-			return err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.why == "" {
+		return errUnreached
+	}
+	return fmt.Errorf("%w (%s)", errUnreached, c.why)
+}
+
+// send sends messages at once, and waits for all of them. One that failed is not sent
+// later, when nobody expects it any more.
+func (c *client) send(ctx context.Context, out ...outgoing) (err error) {
+	tokens := make([]*paho.PublishToken, len(out))
+	for i, o := range out {
+		tokens[i] = c.paho.Publish(o.topic, o.qos, o.retain, o.payload).(*paho.PublishToken)
+	}
+	for i, t := range tokens {
+		if err == nil {
+			err = c.await(ctx, t)
+		}
+		if err == nil && out[i].qos == 0 {
+			err = c.unreached() // nothing else tells that the connection was lost before it was sent
+		}
+		if err != nil && t.MessageID() != 0 {
+			c.kept.forget(t.MessageID())
 		}
 	}
-	return nil
+	return err
 }
+
+// An outStore keeps what the broker has not acknowledged. What came from the broker is not
+// kept: the broker sends again what it was not told to be stored.
+type outStore struct{ *paho.MemoryStore }
+
+// Put implements paho.Store.
+func (s *outStore) Put(key string, p packets.ControlPacket) {
+	if !strings.HasPrefix(key, "i.") {
+		s.MemoryStore.Put(key, p)
+	}
+}
+
+// forget takes a message out.
+func (s *outStore) forget(id uint16) { s.Del(fmt.Sprintf("o.%d", id)) }
 
 // errSilent says that the broker takes long to answer.
 var errSilent = errors.New("the broker does not answer")

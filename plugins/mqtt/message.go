@@ -18,6 +18,7 @@ type message struct {
 	text  string
 	json  template.Value
 	isDoc bool
+	vars  map[string]template.Value // of templates; nil: not made
 
 	kept   bool           // it waits for its device to be announced
 	fields map[string]any // as object has it; nil: not read
@@ -49,12 +50,14 @@ func (m *message) render(t *template.Template, e *entity) (string, error) {
 	if t == nil {
 		return m.text, nil
 	}
-	vars := map[string]template.Value{"value": m.text}
-	if e != nil {
-		vars["entity_id"], vars["name"] = e.id, e.name
+	if m.vars == nil {
+		m.vars = map[string]template.Value{"value": m.text}
+		if m.isDoc {
+			m.vars["value_json"] = m.json
+		}
 	}
-	if m.isDoc {
-		vars["value_json"] = m.json
+	if e != nil && (t.Uses("entity_id") || t.Uses("name")) {
+		m.vars["entity_id"], m.vars["name"] = e.id, e.name
 	}
-	return t.Render(vars)
+	return t.Render(m.vars)
 }

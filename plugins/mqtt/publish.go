@@ -104,7 +104,7 @@ func (p *publication) keep(ctx context.Context, what string, run func(context.Co
 			case ctx.Err() != nil || errors.Is(err, adapter.ErrHostGone) || errors.Is(err, adapter.ErrNoEvents):
 				return
 			case !errors.Is(err, context.Canceled):
-				p.b.log.Warn("publishing to the broker; going on when it is reached", "what", what, "err", err)
+				p.b.reports.warn("publishing to the broker is interrupted", what, err)
 			}
 		}
 		select {
