@@ -234,9 +234,18 @@ func buildTrigger(m *builder) {
 		if msg.retained || !whatever && value != payload {
 			return nil
 		}
-		m.b.fire("mqtt_trigger", map[string]any{"device": e.device.name, "device_id": e.device.id, "type": typ, "subtype": subtype, "payload": value})
+		m.b.fire("mqtt_trigger", map[string]any{"device": m.b.deviceName(e), "device_id": e.device.id, "type": typ, "subtype": subtype, "payload": value})
 		return nil
 	})
+}
+
+// deviceName is the name of a trigger's device; many triggers say its identifier alone, and others
+// of its components the rest. Callers hold mu.
+func (b *bridge) deviceName(e *entity) string {
+	if d := b.devices[e.device.id]; d != nil && d.info.name != "" {
+		return d.info.name
+	}
+	return e.device.name
 }
 
 // buildTag makes a reader of tags.
@@ -248,7 +257,7 @@ func buildTag(m *builder) {
 		if value == "" || msg.retained {
 			return nil
 		}
-		m.b.fire("tag_scanned", map[string]any{"tag_id": value, "device": e.device.name, "device_id": e.device.id})
+		m.b.fire("tag_scanned", map[string]any{"tag_id": value, "device": m.b.deviceName(e), "device_id": e.device.id})
 		return nil
 	})
 }
