@@ -15,11 +15,16 @@ type announcement struct {
 	topic   string
 	payload string // as it came, to see whether it changes
 	parts   []*entity
-	partial bool // something of it was left out, for which there may be a place later
+	wants   []string // keys of what was left out of it, for which there may be a place later
 }
 
 // size is about how many bytes it takes.
-func (a *announcement) size() int { return len(a.topic) + len(a.payload) + 200 }
+func (a *announcement) size() int {
+	if a == nil {
+		return 0
+	}
+	return len(a.topic) + len(a.payload) + 200
+}
 
 // has reports whether an entity is one of the announcement's.
 func (a *announcement) has(e *entity) bool { return a != nil && slices.Contains(a.parts, e) }

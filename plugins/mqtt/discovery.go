@@ -76,12 +76,12 @@ func (b *bridge) announce(m *message, read func() ([]*part, error)) {
 		b.withdraw(former)
 		return
 	}
-	if former != nil && !former.partial && former.payload == string(m.payload) {
+	if former != nil && len(former.wants) == 0 && former.payload == string(m.payload) {
 		return
 	}
 	b.numbers.announcements.Add(1)
 	parts, err := read()
-	if n := b.announcedBytes + len(m.payload); err == nil && n > maxAnnounced {
+	if n := b.announcedBytes - former.size() + len(m.payload); err == nil && n > maxAnnounced {
 		err = fmt.Errorf("all announcements have %d bytes together, more than %d", n, maxAnnounced)
 	}
 	if err != nil {

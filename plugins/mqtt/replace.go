@@ -31,10 +31,10 @@ func (b *bridge) replace(now, former *announcement, parts []*part) {
 		old := b.byKey[e.key]
 		switch {
 		case old != nil && !former.has(old):
-			b.leaveOut(now, e.part, fmt.Errorf("its unique_id is that of %s", old.part.key))
+			b.leaveOut(now, e, fmt.Errorf("its unique_id is that of %s", old.part.key))
 			continue
 		case old == nil && len(b.byKey) >= maxEntities:
-			b.leaveOut(now, e.part, fmt.Errorf("there are %d entities already", maxEntities))
+			b.leaveOut(now, e, fmt.Errorf("there are %d entities already", maxEntities))
 			continue
 		case old != nil:
 			b.succeed(e, former.takeOut(old))
@@ -44,16 +44,16 @@ func (b *bridge) replace(now, former *announcement, parts []*part) {
 	}
 	b.withdraw(former)
 	b.announcedBytes += now.size()
-	if b.announced[now.topic] = now; len(now.parts) == 0 && !now.partial {
+	if b.announced[now.topic] = now; len(now.parts) == 0 && len(now.wants) == 0 {
 		b.withdraw(now) // a correction may say the same
 	}
 }
 
-// leaveOut notes that a part can't be there now. Announced again it may be.
-func (b *bridge) leaveOut(now *announcement, p *part, why error) {
-	now.partial = true
+// leaveOut notes that an entity can't be there now. Announced again it may be.
+func (b *bridge) leaveOut(now *announcement, e *entity, why error) {
+	now.wants = append(now.wants, e.key)
 	b.numbers.rejected.Add(1)
-	b.reports.warn("an announcement is left out", p.key, why)
+	b.reports.warn("an announcement is left out", e.part.key, why)
 }
 
 // succeed puts an entity in the place of what it was before its announcement changed.
@@ -95,16 +95,17 @@ func (e *entity) inherit(old *entity) {
 	}
 }
 
-// retry looks again at announcements of which something was left out, after something else was
-// taken away: a device that announces itself by another topic does so before it takes the
+// retry looks again at announcements of which something was left out, after what was in its way
+// was taken away: a device that announces itself by another topic does so before it takes the
 // old one back.
 func (b *bridge) retry() {
-	if !b.vacant {
+	if !b.vacant || len(b.byKey) >= maxEntities {
 		return
 	}
 	b.vacant = false
 	for _, topic := range slices.Sorted(maps.Keys(b.announced)) {
-		if a := b.announced[topic]; a != nil && a.partial {
+		a := b.announced[topic]
+		if a != nil && slices.ContainsFunc(a.wants, func(key string) bool { return b.byKey[key] == nil }) {
 			b.discovers(&message{topic: topic, payload: []byte(a.payload)})
 		}
 	}

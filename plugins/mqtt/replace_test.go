@@ -57,6 +57,26 @@ func TestAnnouncedByAnotherTopic(t *testing.T) {
 	}
 }
 
+// What is left out for another's sake is looked at again for that one's sake only.
+func TestLeftOutIsNotLookedAtInVain(t *testing.T) {
+	m, h := start(t, `{"confirm":"0s"}`)
+	m.say("homeassistant/sensor/one/config", `{"name":"One","stat_t":"1","uniq_id":"u"}`, true)
+	m.say("homeassistant/sensor/two/config", `{"name":"Two","stat_t":"2","uniq_id":"u"}`, true)
+	m.quiet(h)
+	before := m.b.numbers.announcements.Load()
+	for range 3 {
+		m.say("homeassistant/sensor/other/config", `{"name":"Other","stat_t":"3","uniq_id":"o"}`, true)
+		m.quiet(h)
+		m.say("homeassistant/sensor/other/config", "", true)
+		m.quiet(h)
+	}
+	if got := m.b.numbers.announcements.Load() - before; got != 3 {
+		t.Errorf("%d announcements were looked at, want 3", got)
+	}
+	m.say("homeassistant/sensor/one/config", "", true)
+	h.Until("the other is there", func() bool { _, ok := h.Entity("sensor.two"); return ok })
+}
+
 // What is taken back and announced at once for another device is that one's, whatever
 // their order.
 func TestTakenBackForAnotherDevice(t *testing.T) {
