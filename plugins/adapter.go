@@ -36,7 +36,8 @@ type adapter struct {
 	status Status // but for what stats and entities know
 	last   int    // number of the last generation
 	inUse  *generation
-	gone   bool // run is over
+	turned *failure // why the last change is not in force, while what it was to change is in service
+	gone   bool     // run is over
 
 	// Owned by run.
 	cur      *generation
@@ -208,6 +209,7 @@ func (a *adapter) take(o outcome) {
 	a.cur = o.now
 	if o.failure == nil {
 		a.refused = nil
+		a.note(nil)
 		if o.now != nil {
 			a.inService(o)
 		}
@@ -227,6 +229,7 @@ func (a *adapter) take(o outcome) {
 		a.note(o.failure)
 		return
 	}
+	a.note(nil)
 	a.lose(a.name)
 	a.crashed(o.failure, o.number)
 }
@@ -236,6 +239,7 @@ func (a *adapter) take(o outcome) {
 func (a *adapter) lost() {
 	g := a.cur
 	a.cur, a.refused = nil, nil
+	a.note(nil)
 	if a.under != nil || a.wanted().spec == nil {
 		return
 	}

@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -113,10 +114,7 @@ func (a *adapter) retryAt(when time.Time) {
 func (a *adapter) note(f *failure) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.status.Reason, a.status.Error = "", ""
-	if f != nil {
-		a.status.Reason, a.status.Error = f.Reason, f.Error()
-	}
+	a.turned = f
 }
 
 // running notes which generation is in service.
@@ -127,9 +125,7 @@ func (a *adapter) running(g *generation) {
 	st.Generation, st.Version, st.Summary = g.number, g.desc.Version, g.desc.Summary
 	st.Exclusive, st.Discovers = g.desc.Exclusive, g.desc.Discovers
 	st.SHA256, st.PID = g.program.sum, g.process.pid()
-	if a.inUse = g; st.State == Ready {
-		st.Reason, st.Error = "", ""
-	}
+	a.inUse = g
 }
 
 // feels notes what a generation says of its health.
@@ -210,6 +206,9 @@ func (a *adapter) describe() Status {
 		st.Generation = a.last
 	}
 	st.Restarts = max(a.last-1, 0)
+	if f := a.turned; f != nil && (st.State == Ready || st.State == Degraded) {
+		st.Reason, st.Error = f.Reason, strings.TrimSuffix("the last change is not in force: "+f.Error()+"\n"+st.Error, "\n")
+	}
 	a.mu.Unlock()
 	st.Follows, st.FollowLag = a.lag()
 	st.Entities, st.Counters = a.entities.count(), a.stats.counters()

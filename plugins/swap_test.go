@@ -196,6 +196,32 @@ func TestHealth(t *testing.T) {
 	})
 }
 
+// What is wrong with a change is told as long as it is not in force, however the
+// one that goes on feels meanwhile.
+func TestMistakeOutlivesHealth(t *testing.T) {
+	health := filepath.Join(t.TempDir(), "health")
+	b := newBench(t, func(b *bench) { b.host.times.poll = 50 * time.Millisecond }, "lamps", "exclusive lock="+filepath.Join(t.TempDir(), "port")+" health="+health)
+	b.awaitState("lamps", Ready)
+	b.host.SetConfig(map[string]AdapterConfig{"lamps": {Config: []byte(`{"wrong":true}`)}})
+	b.await("the mistake is told", func() bool { return b.status("lamps").Reason == ReasonConfig })
+	if err := os.WriteFile(health, []byte("the gateway is gone"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"/wrong: must not be true", "the gateway is gone"} {
+		if got := b.awaitState("lamps", Degraded); !strings.Contains(got.Error, want) {
+			t.Errorf("degraded: got %q, want %q in it", got.Error, want)
+		}
+	}
+	if err := os.Remove(health); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.awaitState("lamps", Ready); got.Reason != ReasonConfig || !strings.Contains(got.Error, "/wrong: must not be true") {
+		t.Errorf("ready again: got %s: %q, want the mistake", got.Reason, got.Error)
+	}
+	b.host.SetConfig(nil)
+	b.await("the mistake is mended", func() bool { s := b.status("lamps"); return s.State == Ready && s.Error == "" })
+}
+
 func TestEnvironment(t *testing.T) {
 	t.Setenv("CARILLON_TEST_SECRET", "hush")
 	t.Setenv("CARILLON_TEST_PASSED", "passed")

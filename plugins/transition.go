@@ -162,7 +162,6 @@ func (t *transition) reconfigure() outcome {
 		return t.failed(err, t.old)
 	}
 	t.old.spec = t.want.spec
-	t.a.note(nil)
 	return outcome{now: t.old}
 }
 
