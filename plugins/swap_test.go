@@ -87,6 +87,9 @@ func TestBadSwap(t *testing.T) {
 				s := b.status("lamps")
 				return s.State == Ready && s.Version == "1" && s.Reason == test.reason
 			})
+			if !strings.Contains(b.logged(), "adapter failed; what ran before goes on") {
+				t.Errorf("the log does not say that the old one goes on")
+			}
 			if got := b.status("lamps"); test.beside != (got.PID == old.PID) {
 				t.Errorf("process: got %d, had %d", got.PID, old.PID)
 			}
