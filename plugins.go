@@ -34,7 +34,7 @@ on this machine.
 Examples:
   carillon plugins
   carillon plugins restart hostsensors
-  carillon plugins -timeout 30s discover modbus
+  carillon plugins -timeout 30s discover desk-lamp
   carillon plugins -server http://127.0.0.1:8123/?token=T -json
 
 Flags:
@@ -193,15 +193,17 @@ func writePlugins(w io.Writer, all []plugins.Status, now time.Time) error {
 		return err
 	}
 	for _, a := range all {
-		why := firstOf(a.Error, string(a.Reason))
+		why := strings.TrimSpace(firstOf(a.Error, string(a.Reason)))
 		if why == "" {
 			continue
 		}
 		if !a.RetryAt.IsZero() {
 			why += fmt.Sprintf(" (tried again in %v)", max(a.RetryAt.Sub(now), 0).Round(100*time.Millisecond))
 		}
-		if _, err := fmt.Fprintf(w, "%s: %s\n", a.Name, strings.Join(strings.Fields(why), " ")); err != nil {
-			return err
+		for line := range strings.Lines(why) {
+			if _, err := fmt.Fprintf(w, "%s: %s\n", a.Name, strings.Join(strings.Fields(line), " ")); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -21,7 +21,8 @@ func TestWritePlugins(t *testing.T) {
 	want := `ADAPTER   STATE        SINCE  VERSION  PID  ENTITIES  ITEMS  QUEUE  RESTARTS
 mqtt@3    ready        1m30s  1.2.0    42   500       0      7      2
 zigbee@5  backing_off  0s     -        -    0         0      0      0
-zigbee: exit status 3 no stick (tried again in 2s)
+zigbee: exit status 3
+zigbee: no stick (tried again in 2s)
 `
 	if err != nil || out.String() != want {
 		t.Errorf("got %v\n%s\nwant\n%s", err, &out, want)

@@ -145,10 +145,8 @@ func (a *adapter) feels(g *generation, ready bool, detail string) {
 	}
 	if st.State != next {
 		st.State, st.Since = next, time.Now()
-		st.Reason, st.Error = reason, detail
-	} else if next == Degraded {
-		st.Error = detail
 	}
+	st.Reason, st.Error = reason, detail
 	a.mu.Unlock()
 	a.host.settled()
 	switch {

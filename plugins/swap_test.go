@@ -190,10 +190,16 @@ func TestHealth(t *testing.T) {
 	if got := b.awaitState("lamps", Degraded); got.Error != "the gateway is gone" {
 		t.Errorf("got %q, want what it says", got.Error)
 	}
+	for _, says := range []string{"ready, but for a lamp", "ready, but for a plug"} { // the last word counts
+		if err := os.WriteFile(health, []byte(says), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b.await("it tells "+says, func() bool { s := b.status("lamps"); return s.State == Ready && s.Error == says })
+	}
 	if err := os.Remove(health); err != nil {
 		t.Fatal(err)
 	}
-	b.awaitState("lamps", Ready)
+	b.await("all is well", func() bool { s := b.status("lamps"); return s.State == Ready && s.Error == "" })
 	b.await("both are told", func() bool {
 		return len(b.find(runtime.AdapterDegraded)) == 1 && len(b.find(runtime.AdapterRecovered)) == 1
 	})
