@@ -103,6 +103,19 @@ func (a *adapter) set(s State, why Reason, text string) {
 	}
 }
 
+// starting notes that it is being started. What went wrong the last time stays to be
+// read: a process that hangs at its start is starting for most of the time.
+func (a *adapter) starting() {
+	a.mu.Lock()
+	why, text := a.status.Reason, a.status.Error
+	again := a.status.State == BackingOff
+	a.mu.Unlock()
+	if !again {
+		why, text = "", ""
+	}
+	a.set(Starting, why, text)
+}
+
 // retryAt notes when the next try is.
 func (a *adapter) retryAt(when time.Time) {
 	a.mu.Lock()

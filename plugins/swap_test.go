@@ -231,6 +231,19 @@ func TestMistakeOutlivesHealth(t *testing.T) {
 	b.await("the mistake is mended", func() bool { s := b.status("lamps"); return s.State == Ready && s.Error == "" })
 }
 
+// Why the last start failed can be read while the next is under way.
+func TestStartingAgainSaysWhy(t *testing.T) {
+	b := newBench(t, func(b *bench) {
+		b.host.times.first, b.host.times.config = 50*time.Millisecond, 500*time.Millisecond
+	}, "lamps", "unconfigured")
+	b.await("it is started again", func() bool {
+		s := b.status("lamps")
+		return s.State == Starting && s.Restarts > 0 && strings.Contains(s.Error, "it did not answer Configure")
+	})
+	b.put("lamps", "version=2")
+	b.await("all is well", func() bool { s := b.status("lamps"); return s.State == Ready && s.Error == "" })
+}
+
 func TestEnvironment(t *testing.T) {
 	t.Setenv("CARILLON_TEST_SECRET", "hush")
 	t.Setenv("CARILLON_TEST_PASSED", "passed")
