@@ -146,6 +146,7 @@ func TestThief(t *testing.T) {
 	b.await("the good one is stored", func() bool { return len(b.find("good")) == 1 })
 	b.awaitShown("light.y", "on")
 	b.await("the refusals are acknowledged", func() bool { return strings.Contains(b.logged(), "refused: events of type adapter_failed") })
+	b.await("all are counted", func() bool { return b.status("thief").Counters.Refused >= 17 })
 	if got := b.shows("light.lamp"); got != "off" || b.rt.State("light.x") != nil {
 		t.Errorf("light.lamp: got %s, want off; light.x: got %+v, want none", got, b.rt.State("light.x"))
 	}
@@ -160,6 +161,9 @@ func TestThief(t *testing.T) {
 	}
 	if !strings.Contains(b.logged(), "light.lamp belongs to adapter:lamps") {
 		t.Errorf("the log doesn't say whose light.lamp is")
+	}
+	if !strings.Contains(b.logged(), `msg="what the adapter says is refused" adapter=thief`) {
+		t.Errorf("the host doesn't log what it refuses")
 	}
 	if _, err := b.call("turn_on", "light.lamp"); err != nil {
 		t.Errorf("turn_on of the other's lamp: %v", err)
