@@ -34,7 +34,7 @@ on this machine.
 Examples:
   carillon plugins
   carillon plugins restart hostsensors
-  carillon plugins -timeout 30s discover modbus
+  carillon plugins -timeout 30s discover desk-lamp
   carillon plugins -server http://127.0.0.1:8123/?token=T -json
 
 Flags:
@@ -193,16 +193,25 @@ func writePlugins(w io.Writer, all []plugins.Status, now time.Time) error {
 		return err
 	}
 	for _, a := range all {
-		why := firstOf(a.Error, string(a.Reason))
-		if why == "" {
-			continue
-		}
-		if !a.RetryAt.IsZero() {
-			why += fmt.Sprintf(" (tried again in %v)", max(a.RetryAt.Sub(now), 0).Round(100*time.Millisecond))
-		}
-		if _, err := fmt.Fprintf(w, "%s: %s\n", a.Name, strings.Join(strings.Fields(why), " ")); err != nil {
-			return err
+		for _, line := range troubles(&a, now) {
+			if _, err := fmt.Fprintf(w, "%s: %s\n", a.Name, line); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// troubles returns what is wrong with an adapter, in lines.
+func troubles(a *plugins.Status, now time.Time) (lines []string) {
+	if n := a.Counters.Refused; n > 0 {
+		lines = append(lines, fmt.Sprintf("what it said was refused %d times; the log and adapter_log events tell why", n))
+	}
+	for line := range strings.Lines(strings.TrimSpace(firstOf(a.Error, string(a.Reason)))) {
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	if last := len(lines) - 1; last >= 0 && !a.RetryAt.IsZero() {
+		lines[last] += fmt.Sprintf(" (tried again in %v)", max(a.RetryAt.Sub(now), 0).Round(100*time.Millisecond))
+	}
+	return lines
 }

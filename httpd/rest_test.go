@@ -92,6 +92,7 @@ var routeCases = []struct {
 	{"GET", "/healthz", "", 200, `{"status":"ok"}`},
 	{"GET", "/readyz", "", 200, `{"status":"ready"}`},
 	{"GET", "/", "", 200, "<title>Carillon</title>"},
+	{"GET", "/", "", 200, `<a href="/api/plugins">`},
 	{"GET", "/nothing/here", "", 404, `There is nothing at /nothing/here.`},
 }
 

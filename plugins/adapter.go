@@ -36,7 +36,8 @@ type adapter struct {
 	status Status // but for what stats and entities know
 	last   int    // number of the last generation
 	inUse  *generation
-	gone   bool // run is over
+	turned *failure // why the last change is not in force, while what it was to change is in service
+	gone   bool     // run is over
 
 	// Owned by run.
 	cur      *generation
@@ -187,7 +188,7 @@ func (a *adapter) leave() bool {
 	a.mu.Unlock()
 	if gone {
 		a.host.forget(a)
-		a.host.report(runtime.AdapterStopped, a.name, map[string]any{"adapter": a.name, "reason": ReasonRemoved})
+		a.stopped(ReasonRemoved)
 	}
 	return gone
 }
@@ -195,11 +196,17 @@ func (a *adapter) leave() bool {
 // rest notes that the adapter is not to run.
 func (a *adapter) rest(why Reason) {
 	if a.State() != Disabled {
-		a.host.report(runtime.AdapterStopped, a.name, map[string]any{"adapter": a.name, "reason": why})
+		a.stopped(why)
 	}
 	a.set(Disabled, why, "")
 	a.routes.refuse(fmt.Errorf("adapter %s is stopped (%s)", a.name, why))
 	a.lose(a.name)
+}
+
+// stopped tells that the adapter is not to run any more.
+func (a *adapter) stopped(why Reason) {
+	a.log().Info("adapter stopped", "reason", why)
+	a.host.report(runtime.AdapterStopped, a.name, map[string]any{"adapter": a.name, "reason": why})
 }
 
 // take notes what became of a transition.
@@ -208,6 +215,7 @@ func (a *adapter) take(o outcome) {
 	a.cur = o.now
 	if o.failure == nil {
 		a.refused = nil
+		a.note(nil)
 		if o.now != nil {
 			a.inService(o)
 		}
@@ -227,6 +235,7 @@ func (a *adapter) take(o outcome) {
 		a.note(o.failure)
 		return
 	}
+	a.note(nil)
 	a.lose(a.name)
 	a.crashed(o.failure, o.number)
 }
@@ -236,6 +245,7 @@ func (a *adapter) take(o outcome) {
 func (a *adapter) lost() {
 	g := a.cur
 	a.cur, a.refused = nil, nil
+	a.note(nil)
 	if a.under != nil || a.wanted().spec == nil {
 		return
 	}
@@ -285,7 +295,15 @@ func backOff(first, most time.Duration, crash int, chance float64) time.Duration
 // tell reports a failure. Retry is when it is tried again; 0 if it is not.
 func (a *adapter) tell(f *failure, number int, kept bool, retry time.Duration) {
 	text := strings.TrimSpace(f.Error())
-	a.log().Warn("adapter failed", "generation", number, "reason", f.Reason, "err", text, "kept", kept, "retry", retry.Round(time.Millisecond))
+	log := a.log().With("generation", fmt.Sprintf("%s@%d", a.name, number), "reason", f.Reason, "err", text)
+	switch {
+	case kept:
+		log.Warn("adapter failed; what ran before goes on")
+	case retry > 0:
+		log.Warn("adapter failed; it is started again", "in", retry.Round(time.Millisecond))
+	default:
+		log.Warn("adapter failed; it is not started again until it changes or is restarted")
+	}
 	a.host.metrics.failures(a.name, f.Reason)
 	a.host.report(runtime.AdapterFailed, fmt.Sprintf("%s@%d", a.name, number), map[string]any{
 		"adapter": a.name, "generation": number, "reason": f.Reason, "error": text[:min(len(text), 2000)],

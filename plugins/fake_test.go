@@ -3,6 +3,7 @@
 package plugins
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -163,7 +164,7 @@ func (f *fake) Health(ctx context.Context, _ *wire.HealthRequest) (*wire.HealthR
 	if name := f.words["health"]; name != "" { // a file that says how it is
 		text, err := os.ReadFile(name)
 		if err == nil && len(text) > 0 {
-			return &wire.HealthResponse{Detail: string(text)}, nil
+			return &wire.HealthResponse{Ready: bytes.HasPrefix(text, []byte("ready")), Detail: string(text)}, nil
 		}
 	}
 	if f.has("unhealthy") {

@@ -181,6 +181,7 @@ func (g *generation) discard() {
 // open opens the session; the generation is in service from then on, until
 // watch ends it.
 func (g *generation) open() error {
+	g.a.tellRefusals()
 	s, err := g.openSession()
 	if err != nil {
 		err = g.orExit(err)

@@ -165,6 +165,9 @@ func TestThief(t *testing.T) {
 	if !strings.Contains(b.logged(), "light.lamp belongs to adapter:lamps") {
 		t.Errorf("the log doesn't say whose light.lamp is")
 	}
+	if !strings.Contains(b.logged(), `msg="what the adapter says is refused" adapter=thief`) {
+		t.Errorf("the host doesn't log what it refuses")
+	}
 	if _, err := b.call("turn_on", "light.lamp"); err != nil {
 		t.Errorf("turn_on of the other's lamp: %v", err)
 	}

@@ -18,8 +18,10 @@ import (
 // logLimits bound what an adapter's log costs: the first lines of a burst, then
 // some each second. What is over is counted.
 type logLimits struct {
-	mu   sync.Mutex
-	left limiter // guarded by mu
+	mu sync.Mutex
+	// Guarded by mu.
+	left    limiter
+	refused map[string]bool // reasons that refuse told
 }
 
 const (
@@ -118,6 +120,32 @@ func (a *adapter) write(level slog.Level, text string, fields map[string]string)
 	a.host.report(runtime.AdapterLog, a.name, map[string]any{
 		"adapter": a.name, "level": strings.ToLower(level.String()), "message": text, "fields": kept, "left_out": leftOut,
 	})
+}
+
+// maxRefusals is how many reasons are remembered; then all are told again.
+const maxRefusals = 100
+
+// refuse counts an item that is not stored, and logs why: each reason once for a
+// generation, as hardware repeats itself.
+func (a *adapter) refuse(why string) {
+	a.count(&a.stats.refusedItems, "refused", 1)
+	a.logs.mu.Lock()
+	again := a.logs.refused[why]
+	if len(a.logs.refused) >= maxRefusals || a.logs.refused == nil {
+		a.logs.refused = map[string]bool{}
+	}
+	a.logs.refused[why] = true
+	a.logs.mu.Unlock()
+	if !again {
+		a.write(slog.LevelWarn, "what the adapter says is refused", map[string]string{"err": why})
+	}
+}
+
+// tellRefusals makes refuse tell all reasons again.
+func (a *adapter) tellRefusals() {
+	a.logs.mu.Lock()
+	defer a.logs.mu.Unlock()
+	a.logs.refused = nil
 }
 
 // cut returns at most n bytes of s, and valid UTF-8.

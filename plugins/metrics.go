@@ -73,9 +73,6 @@ func (a *adapter) count(c *atomic.Int64, reason string, n int) {
 	a.host.metrics.set.GetOrCreateCounter(label("dropped_total", a.name, fmt.Sprintf(",reason=%q", reason))).Add(n)
 }
 
-// refuse counts an item that is not stored.
-func (a *adapter) refuse() { a.count(&a.stats.refusedItems, "refused", 1) }
-
 // values are the numbers that an adapter shows.
 type values struct {
 	a *adapter

@@ -308,7 +308,7 @@ func (p *publisher) giveUp(err error) {
 func (p *publisher) refuse(o origin, why error) {
 	text := why.Error()
 	o.batch.errors = append(o.batch.errors, &wire.ItemError{Item: uint32(o.item), Message: text[:min(len(text), 500)]})
-	p.s.a.refuse()
+	p.s.a.refuse(text)
 }
 
 // acknowledge tells the adapter that a batch is visible, and gives its credit

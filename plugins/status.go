@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -102,6 +103,19 @@ func (a *adapter) set(s State, why Reason, text string) {
 	}
 }
 
+// starting notes that it is being started. What went wrong the last time stays to be
+// read: a process that hangs at its start is starting for most of the time.
+func (a *adapter) starting() {
+	a.mu.Lock()
+	why, text := a.status.Reason, a.status.Error
+	again := a.status.State == BackingOff
+	a.mu.Unlock()
+	if !again {
+		why, text = "", ""
+	}
+	a.set(Starting, why, text)
+}
+
 // retryAt notes when the next try is.
 func (a *adapter) retryAt(when time.Time) {
 	a.mu.Lock()
@@ -113,10 +127,7 @@ func (a *adapter) retryAt(when time.Time) {
 func (a *adapter) note(f *failure) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.status.Reason, a.status.Error = "", ""
-	if f != nil {
-		a.status.Reason, a.status.Error = f.Reason, f.Error()
-	}
+	a.turned = f
 }
 
 // running notes which generation is in service.
@@ -127,9 +138,7 @@ func (a *adapter) running(g *generation) {
 	st.Generation, st.Version, st.Summary = g.number, g.desc.Version, g.desc.Summary
 	st.Exclusive, st.Discovers = g.desc.Exclusive, g.desc.Discovers
 	st.SHA256, st.PID = g.program.sum, g.process.pid()
-	if a.inUse = g; st.State == Ready {
-		st.Reason, st.Error = "", ""
-	}
+	a.inUse = g
 }
 
 // feels notes what a generation says of its health.
@@ -149,10 +158,8 @@ func (a *adapter) feels(g *generation, ready bool, detail string) {
 	}
 	if st.State != next {
 		st.State, st.Since = next, time.Now()
-		st.Reason, st.Error = reason, detail
-	} else if next == Degraded {
-		st.Error = detail
 	}
+	st.Reason, st.Error = reason, detail
 	a.mu.Unlock()
 	a.host.settled()
 	switch {
@@ -210,6 +217,9 @@ func (a *adapter) describe() Status {
 		st.Generation = a.last
 	}
 	st.Restarts = max(a.last-1, 0)
+	if f := a.turned; f != nil && (st.State == Ready || st.State == Degraded) {
+		st.Reason, st.Error = f.Reason, strings.TrimSuffix("the last change is not in force: "+f.Error()+"\n"+st.Error, "\n")
+	}
 	a.mu.Unlock()
 	st.Follows, st.FollowLag = a.lag()
 	st.Entities, st.Counters = a.entities.count(), a.stats.counters()

@@ -87,6 +87,9 @@ func TestBadSwap(t *testing.T) {
 				s := b.status("lamps")
 				return s.State == Ready && s.Version == "1" && s.Reason == test.reason
 			})
+			if !strings.Contains(b.logged(), "adapter failed; what ran before goes on") {
+				t.Errorf("the log does not say that the old one goes on")
+			}
 			if got := b.status("lamps"); test.beside != (got.PID == old.PID) {
 				t.Errorf("process: got %d, had %d", got.PID, old.PID)
 			}
@@ -187,13 +190,58 @@ func TestHealth(t *testing.T) {
 	if got := b.awaitState("lamps", Degraded); got.Error != "the gateway is gone" {
 		t.Errorf("got %q, want what it says", got.Error)
 	}
+	for _, says := range []string{"ready, but for a lamp", "ready, but for a plug"} { // the last word counts
+		if err := os.WriteFile(health, []byte(says), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b.await("it tells "+says, func() bool { s := b.status("lamps"); return s.State == Ready && s.Error == says })
+	}
 	if err := os.Remove(health); err != nil {
 		t.Fatal(err)
 	}
-	b.awaitState("lamps", Ready)
+	b.await("all is well", func() bool { s := b.status("lamps"); return s.State == Ready && s.Error == "" })
 	b.await("both are told", func() bool {
 		return len(b.find(runtime.AdapterDegraded)) == 1 && len(b.find(runtime.AdapterRecovered)) == 1
 	})
+}
+
+// What is wrong with a change is told as long as it is not in force, however the
+// one that goes on feels meanwhile.
+func TestMistakeOutlivesHealth(t *testing.T) {
+	health := filepath.Join(t.TempDir(), "health")
+	b := newBench(t, func(b *bench) { b.host.times.poll = 50 * time.Millisecond }, "lamps", "exclusive lock="+filepath.Join(t.TempDir(), "port")+" health="+health)
+	b.awaitState("lamps", Ready)
+	b.host.SetConfig(map[string]AdapterConfig{"lamps": {Config: []byte(`{"wrong":true}`)}})
+	b.await("the mistake is told", func() bool { return b.status("lamps").Reason == ReasonConfig })
+	if err := os.WriteFile(health, []byte("the gateway is gone"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"/wrong: must not be true", "the gateway is gone"} {
+		if got := b.awaitState("lamps", Degraded); !strings.Contains(got.Error, want) {
+			t.Errorf("degraded: got %q, want %q in it", got.Error, want)
+		}
+	}
+	if err := os.Remove(health); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.awaitState("lamps", Ready); got.Reason != ReasonConfig || !strings.Contains(got.Error, "/wrong: must not be true") {
+		t.Errorf("ready again: got %s: %q, want the mistake", got.Reason, got.Error)
+	}
+	b.host.SetConfig(nil)
+	b.await("the mistake is mended", func() bool { s := b.status("lamps"); return s.State == Ready && s.Error == "" })
+}
+
+// Why the last start failed can be read while the next is under way.
+func TestStartingAgainSaysWhy(t *testing.T) {
+	b := newBench(t, func(b *bench) {
+		b.host.times.first, b.host.times.config = 50*time.Millisecond, 500*time.Millisecond
+	}, "lamps", "unconfigured")
+	b.await("it is started again", func() bool {
+		s := b.status("lamps")
+		return s.State == Starting && s.Restarts > 0 && strings.Contains(s.Error, "it did not answer Configure")
+	})
+	b.put("lamps", "version=2")
+	b.await("all is well", func() bool { s := b.status("lamps"); return s.State == Ready && s.Error == "" })
 }
 
 func TestEnvironment(t *testing.T) {

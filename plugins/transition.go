@@ -36,7 +36,7 @@ func (a *adapter) begin(ctx context.Context, w wanted) {
 	a.under, a.asked, a.spec, a.retrying = t, w.asked, w.spec, false
 	a.retry.Stop()
 	if a.cur == nil && w.spec != nil && w.off == "" {
-		a.set(Starting, "", "")
+		a.starting()
 		a.routes.hold()
 	}
 	go func() {
@@ -162,7 +162,6 @@ func (t *transition) reconfigure() outcome {
 		return t.failed(err, t.old)
 	}
 	t.old.spec = t.want.spec
-	t.a.note(nil)
 	return outcome{now: t.old}
 }
 

@@ -43,11 +43,11 @@ stands for any characters but ` + "`/`, `?` for one of them, and `[a-z]`" + ` fo
 | Key | What it does |
 |---|---|
 | ` + "`config`" + ` | What the adapter is configured with: its own keys, which its documentation tells. Text over several lines is fine here. |
-| ` + "`path`" + ` | The executable. Without it, the file in ` + "`home/plugins`" + ` of the adapter's name. |
+| ` + "`path`" + ` | The executable, relative to the home folder. Without it, the file in ` + "`home/plugins`" + ` of the adapter's name. |
 | ` + "`args`" + ` | Its arguments. |
 | ` + "`sha256`" + ` | What the executable must hash to; another one is not started. |
 | ` + "`memory`" + ` | Most memory for its data, on Linux. Less than 64 MiB doesn't start a program in Go. |
-| ` + "`user`" + ` | The system's user that it runs as, on Unix; the server must be root for it. |
+| ` + "`user`" + ` | The system's user that it runs as, on Unix; the server must be root for it. The user must be able to reach what is executed, a copy in ` + "`home/data/plugins`: `chmod o+x home/data`" + `. |
 | ` + "`env`" + ` | Variables of its environment, which is nearly empty without: NAME passes the server's own on, NAME=value sets one. |
 | ` + "`events`" + ` | Whether it may hear what happens in the home: all states and events. By default it may unless it has a ` + "`user`" + ` of its own. |
 | ` + "`disabled`" + ` | true: it is not run. |

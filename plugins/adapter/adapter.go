@@ -1,12 +1,8 @@
 package adapter
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"strings"
 )
 
@@ -64,26 +60,6 @@ type Config struct {
 	JSON         json.RawMessage // an object
 	ValidateOnly bool            // it is only to be checked
 	StateDir     string          // a folder of the adapter's own, which outlives its process
-}
-
-// Decode stores the configuration in what v points to, as json.Unmarshal does. Fields
-// that v doesn't have are refused. Its error is FieldErrors.
-func (c Config) Decode(v any) error {
-	d := json.NewDecoder(bytes.NewReader(c.JSON))
-	d.DisallowUnknownFields()
-	err := d.Decode(v)
-	var wrong *json.UnmarshalTypeError
-	switch {
-	case errors.As(err, &wrong):
-		field := ""
-		if wrong.Field != "" {
-			field = "/" + strings.ReplaceAll(wrong.Field, ".", "/")
-		}
-		return FieldErrors{{field, fmt.Sprintf("must be of type %s, not %s", wrong.Type, wrong.Value)}}
-	case err != nil && err != io.EOF: // nothing at all is an empty object
-		return FieldErrors{{"", strings.TrimPrefix(err.Error(), "json: ")}}
-	}
-	return nil
 }
 
 // A FieldError says what is wrong with one part of a configuration.

@@ -40,7 +40,7 @@ func TestContract(t *testing.T) {
 			`{"interfaces": [""]}`:                 "/interfaces/0",
 			`{"name": "` + long(101) + `"}`:        "/name",
 			`{"prefix": "` + long(65) + `"}`:       "/prefix",
-			`{"colour": "red"}`:                    "",
+			`{"colour": "red"}`:                    "/colour",
 			`{"interval": "1ms", "prefix": "_no"}`: "/prefix",
 		},
 		Entities: 5,

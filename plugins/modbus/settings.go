@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -103,27 +101,13 @@ func (r *reader) decode(raw json.RawMessage, field string, v any) bool {
 		return true
 	}
 	for _, e := range err.(adapter.FieldErrors) {
-		if m := unknownField.FindStringSubmatch(e.Message); m != nil {
-			e = adapter.FieldError{Field: "/" + escape(m[1]), Message: "is not known; known here are " + strings.Join(fields(v), ", ")}
-		}
 		r.complain(field+e.Field, "%s", e.Message)
 	}
 	return false
 }
 
-var unknownField = regexp.MustCompile(`^unknown field "(.*)"$`)
-
 // escape makes a part of a JSON pointer.
 func escape(name string) string { return strings.NewReplacer("~", "~0", "/", "~1").Replace(name) }
-
-// fields returns the names that an object may have.
-func fields(v any) (names []string) {
-	t := reflect.TypeOf(v).Elem()
-	for i := range t.NumField() {
-		names = append(names, t.Field(i).Tag.Get("json"))
-	}
-	return names
-}
 
 const (
 	minInterval, maxInterval = 100 * time.Millisecond, 24 * time.Hour

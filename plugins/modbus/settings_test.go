@@ -233,3 +233,12 @@ func FuzzSettings(f *testing.F) {
 		}
 	})
 }
+
+// fields returns the names that an object may have.
+func fields(v any) (names []string) {
+	t := reflect.TypeOf(v).Elem()
+	for i := range t.NumField() {
+		names = append(names, t.Field(i).Tag.Get("json"))
+	}
+	return names
+}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -121,14 +122,30 @@ func (c *client) notice(_ paho.Client, n paho.ConnectionNotification) {
 }
 
 func (c *client) notReached(err error) {
-	why := c.b.settings.url.Host + ": " + strings.TrimPrefix(err.Error(), "network Error : ")
+	why := c.b.settings.url.Host + ": " + reason(err)
 	c.mu.Lock()
 	changed := c.why != why
 	c.why = why
 	c.mu.Unlock()
 	if changed {
-		c.b.log.Warn("the broker can't be reached; trying on", "broker", c.b.settings.url.Host, "err", err)
+		c.b.log.Warn("the broker can't be reached; trying on", "broker", c.b.settings.url.Host, "err", reason(err))
 	}
+}
+
+// reason puts why a connection failed into words that stay the same from one attempt
+// to the next.
+func reason(err error) string {
+	text := strings.TrimPrefix(err.Error(), "network Error : ")
+	var op *net.OpError
+	switch {
+	case errors.Is(err, packets.ErrorRefusedNotAuthorised), errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword):
+		return text + ": check username and password"
+	case errors.As(err, &op) && op.Source != nil:
+		return op.Op + ": " + op.Err.Error() // without the port on this side
+	case errors.Is(err, io.EOF):
+		return "the broker hung up"
+	}
+	return text
 }
 
 func (c *client) lost(err error) {

@@ -61,10 +61,28 @@ func TestContract(t *testing.T) {
 			`{"publish":{"prefix":"homeassistant/x"}}`:              "/publish/prefix",
 			`{"publish":{"prefix":"a/#"}}`:                          "/publish/prefix",
 			`{"publish":{"states":"yes"}}`:                          "/publish/states",
-			`{"port":1883}`:                                         "",
+			`{"port":1883}`:                                         "/port",
+			`{"broker":"mqtt://127.0.0.1:99999"}`:                   "/broker",
+			`{"listen":"127.0.0.1:mqtt"}`:                           "/listen",
+			`{"password_file":"password"}`:                          "/password_file",
 		},
 		Entities: 2,
 	})
+}
+
+// A password is the first line of its file.
+func TestPasswordFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("secret\r\n# of the broker\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(map[string]string{"password_file": file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := readSettings(adapter.Config{JSON: text}); err != nil || s.password != "secret" {
+		t.Errorf("got %q, %v, want secret", s.password, err)
+	}
 }
 
 // The schema and what is read of the configuration must name the same things.

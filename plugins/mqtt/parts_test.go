@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -336,4 +337,26 @@ func FuzzAnnouncement(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What is told of a broker that can't be reached is the same at each attempt, so that
+// it is logged once.
+func TestReason(t *testing.T) {
+	reset := func(port int) error {
+		return &net.OpError{Op: "read", Net: "tcp", Source: &net.TCPAddr{Port: port}, Err: errors.New("connection reset by peer")}
+	}
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{fmt.Errorf("%w : %w", packets.ErrorNetworkError, reset(40001)), "read: connection reset by peer"},
+		{reset(40002), "read: connection reset by peer"},
+		{fmt.Errorf("%w : %w", packets.ErrorNetworkError, io.EOF), "the broker hung up"},
+		{packets.ErrorRefusedNotAuthorised, "not Authorized: check username and password"},
+		{fmt.Errorf("%w : %w", packets.ErrorNetworkError, errors.New("dial tcp: refused")), "dial tcp: refused"},
+	} {
+		if got := reason(test.err); got != test.want {
+			t.Errorf("%v: got %q, want %q", test.err, got, test.want)
+		}
+	}
 }

@@ -9,7 +9,9 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -158,6 +160,8 @@ func (r *reader) readBroker() {
 	case err != nil || u.Hostname() == "" || ports[u.Scheme] == "":
 		r.complain("/broker", "must be mqtt://host:port, mqtts://…, ws://… or wss://…, and is %.100q", r.Broker)
 		u = &url.URL{Scheme: "mqtt", Host: "127.0.0.1:1883"}
+	case u.Port() != "" && !validPort(u.Port()):
+		r.complain("/broker", "must have a port from 1 to 65535, and has %.20s", u.Port())
 	case u.User != nil:
 		r.complain("/broker", "must not hold a password: write username and password")
 	case u.Port() == "":
@@ -165,20 +169,35 @@ func (r *reader) readBroker() {
 	}
 	r.url, r.password = u, r.Password
 	if r.PasswordFile != "" {
-		text, err := os.ReadFile(r.PasswordFile)
-		if err != nil {
-			r.complain("/password_file", "can't be read: %v", err)
-		}
-		if r.Password != "" {
-			r.complain("/password_file", "must not be there besides password")
-		}
-		r.password = strings.TrimRight(string(text), "\r\n")
+		r.readPassword()
 	}
 	if (r.TLS.Cert == "") != (r.TLS.Key == "") {
 		r.complain("/tls", "cert and key go together")
 	} else if r.tls, err = r.tlsConfig(); err != nil {
 		r.complain("/tls", "%v", err)
 	}
+}
+
+func validPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
+}
+
+// readPassword reads the password's file.
+func (r *reader) readPassword() {
+	if r.Password != "" {
+		r.complain("/password_file", "must not be there besides password")
+	}
+	if !filepath.IsAbs(r.PasswordFile) {
+		r.complain("/password_file", "must be an absolute path, and is %.100q", r.PasswordFile)
+		return
+	}
+	text, err := os.ReadFile(r.PasswordFile)
+	if err != nil {
+		r.complain("/password_file", "can't be read: %v", err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	r.password = strings.TrimRight(line, "\r")
 }
 
 func (r *reader) readTopics() {
@@ -213,7 +232,7 @@ func (r *reader) readListen() {
 			continue
 		}
 		host, port, err := net.SplitHostPort(address)
-		if err != nil || port == "" {
+		if err != nil || port != "0" && !validPort(port) {
 			r.complain(field, "must be host:port, such as 127.0.0.1:1883, and is %.100q", address)
 			continue
 		}
