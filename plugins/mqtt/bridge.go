@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"reflect"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,6 +56,7 @@ type bridge struct {
 	routes         routes
 	ids            ids
 	tasmotas       map[string]*tasmota // by MAC address
+	away           bool                // the broker is lost
 	dirty          []*entity
 	effects        []effect // that the host was not told yet
 	announcedBytes int      // of all that was announced
@@ -263,7 +266,7 @@ func (b *bridge) collect() {
 	for i, e := range b.dirty {
 		b.dirty[i] = nil
 		e.dirty = false
-		yes, was, news := e.available(), e.reached, e.news
+		yes, was, news := e.available() && !b.away, e.reached, e.news
 		e.reached = yes
 		switch {
 		case yes && e.known && (news || !was):
@@ -279,6 +282,22 @@ func (b *bridge) collect() {
 		}
 	}
 	b.dirty = b.dirty[:0]
+}
+
+// setAway says whether the broker is lost, and with it all devices.
+func (b *bridge) setAway(yes bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.away == yes {
+		return
+	}
+	b.away = yes
+	for _, id := range slices.Sorted(maps.Keys(b.entities)) {
+		b.touch(b.entities[id])
+	}
+	if err := b.emit(); err != nil {
+		b.log.Warn("telling that devices can't be reached", "err", err)
+	}
 }
 
 // emit tells the host all effects, in their order. What can't be told is reported, and is

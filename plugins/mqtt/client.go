@@ -25,6 +25,9 @@ const (
 	// pingPatience is how long an answer to a ping may take. Answers stand behind
 	// messages, which wait while the journal is slow.
 	pingPatience = 60 * time.Second
+	// awayAfter is how long the broker may be lost without entities becoming unavailable: it
+	// may only have been started anew.
+	awayAfter = 3 * time.Second
 	// longestPause is the longest between two tries to connect.
 	longestPause = 30 * time.Second
 	// answerPatience is how long the answer to a command may take.
@@ -151,6 +154,11 @@ func reason(err error) string {
 func (c *client) lost(err error) {
 	c.b.numbers.losses.Add(1)
 	c.notReached(err)
+	time.AfterFunc(awayAfter, func() {
+		if c.unreached() != nil && c.ctx.Err() == nil {
+			c.b.setAway(true)
+		}
+	})
 }
 
 // connected listens to everything again, and says that the home is there: devices
@@ -166,6 +174,7 @@ func (c *client) connected(paho.Client) {
 		c.mu.Lock()
 		c.why = ""
 		c.mu.Unlock()
+		c.b.setAway(false)
 		if topic := c.b.settings.statusTopic; topic != "" {
 			ctx, cancel := context.WithTimeout(c.ctx, dialTimeout)
 			defer cancel()

@@ -233,8 +233,10 @@ func TestMosquitto(t *testing.T) {
 	if _, err := h.Call(t.Context(), "light.turn_off", "light.lamp", `{}`); err == nil || !strings.Contains(err.Error(), "can't be reached") {
 		t.Errorf("a command without a broker: got %v, want that it can't be reached", err)
 	}
+	h.Until("the lamp is unavailable without a broker", shows(h, "light.lamp", "unavailable"))
 	m.start()
 	h.Until("it is back", func() bool { ready, _ := h.Ready(); return ready })
+	h.Until("the lamp is back with it", shows(h, "light.lamp", "on"))
 	again := lampDevice(t, m.address, nil)
 	again.say("z/lamp/availability", "offline", 1, true)
 	h.Until("the lamp is unavailable", shows(h, "light.lamp", "unavailable"))
