@@ -105,6 +105,10 @@ func TestRestlessFollower(t *testing.T) {
 func TestDrainDoesNotWaitForFollows(t *testing.T) {
 	b := newFollowed(t, func(b *bench) { b.host.times.drain = 10 * time.Second }, "lamps", "creditless")
 	b.awaitShown("light.lamp", "off")
+	b.await("it follows", func() bool { return b.status("lamps").Follows == 1 })
+	if _, err := b.rt.Fire(t.Context(), runtime.NewEvent{Type: "tick"}); err != nil {
+		t.Fatal(err)
+	}
 	b.await("it is behind", func() bool { return b.status("lamps").FollowLag > 0 })
 	began := time.Now()
 	if err := b.host.Disable("lamps"); err != nil {

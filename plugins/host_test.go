@@ -87,9 +87,7 @@ func TestFiveCrashes(t *testing.T) {
 	if st.Reason != ReasonCrashes || !strings.Contains(st.Error, "exit status 3") {
 		t.Errorf("got %s: %s, want a crash loop with exit status 3", st.Reason, st.Error)
 	}
-	if got := len(b.failures()); got != 5 {
-		t.Errorf("got %d failures, want 5", got)
-	}
+	b.await("all five are told", func() bool { return len(b.failures()) == 5 })
 	if _, err := b.call("turn_on", "light.lamp"); err == nil || !strings.Contains(err.Error(), "has failed") {
 		t.Errorf("turn_on: got %v, want that it has failed", err)
 	}

@@ -141,7 +141,7 @@ func TestTimers(t *testing.T) {
 func TestCommandsThatGoWrong(t *testing.T) {
 	m, h := start(t, `{"confirm":"50ms"}`)
 	m.say("homeassistant/switch/s/config", `{"name":"S","stat_t":"s","cmd_t":"s/set","uniq_id":"s","avty_t":"s/av"}`, true)
-	m.quiet(h)
+	h.Until("it is declared", shows(h, "switch.s", "unavailable"))
 	if _, err := h.Call(t.Context(), "switch.turn_on", "switch.s", `{}`); err == nil || !strings.Contains(err.Error(), "unavailable") {
 		t.Errorf("an unavailable device: got %v", err)
 	}
