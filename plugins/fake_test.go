@@ -154,9 +154,11 @@ func (f *fake) Configure(ctx context.Context, r *wire.ConfigureRequest) (*wire.C
 	if c.Wrong {
 		return &wire.ConfigureResponse{Errors: []*wire.FieldError{{Field: "/wrong", Message: "must not be true"}}}, nil
 	}
-	f.mu.Lock()
-	f.conf = c
-	f.mu.Unlock()
+	if !r.ValidateOnly {
+		f.mu.Lock()
+		f.conf = c
+		f.mu.Unlock()
+	}
 	return &wire.ConfigureResponse{}, nil
 }
 

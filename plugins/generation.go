@@ -86,7 +86,7 @@ func (g *generation) introduce(ctx context.Context) error {
 		err = failed(ReasonContract, "it says that its name is %.100q: a name is 1 to 64 lower-case letters, digits, - and _; a version has at most 100 bytes", g.desc.Name)
 	}
 	if err == nil {
-		err = g.configure(ctx, &g.spec.conf)
+		err = g.configure(ctx, &g.spec.conf, false)
 	}
 	if err == nil {
 		_, _, err = g.health(ctx)
@@ -94,11 +94,12 @@ func (g *generation) introduce(ctx context.Context) error {
 	return err
 }
 
-// configure puts a configuration in force, or returns what is wrong with it.
-func (g *generation) configure(ctx context.Context, c *AdapterConfig) error {
+// configure puts a configuration in force, or only checks it, and returns what is wrong with
+// it.
+func (g *generation) configure(ctx context.Context, c *AdapterConfig, validateOnly bool) error {
 	var answer *wire.ConfigureResponse
 	err := g.call(ctx, "Configure", g.a.host.times.config, func(ctx context.Context) (err error) {
-		answer, err = g.client.Configure(ctx, &wire.ConfigureRequest{Config: c.json(), StateDir: g.process.cmd.Dir})
+		answer, err = g.client.Configure(ctx, &wire.ConfigureRequest{Config: c.json(), StateDir: g.process.cmd.Dir, ValidateOnly: validateOnly})
 		return err
 	})
 	if err != nil || len(answer.Errors) == 0 {

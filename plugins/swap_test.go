@@ -212,7 +212,11 @@ func TestMistakeOutlivesHealth(t *testing.T) {
 	b := newBench(t, func(b *bench) { b.host.times.poll = 50 * time.Millisecond }, "lamps", "exclusive lock="+filepath.Join(t.TempDir(), "port")+" health="+health)
 	b.awaitState("lamps", Ready)
 	b.host.SetConfig(map[string]AdapterConfig{"lamps": {Config: []byte(`{"wrong":true}`)}})
+	before := b.status("lamps").PID
 	b.await("the mistake is told", func() bool { return b.status("lamps").Reason == ReasonConfig })
+	if got := b.status("lamps").PID; got != before || before == 0 {
+		t.Errorf("process %d was ended for a mistake that it could have told; now it is %d", before, got)
+	}
 	if err := os.WriteFile(health, []byte("the gateway is gone"), 0o600); err != nil {
 		t.Fatal(err)
 	}

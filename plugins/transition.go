@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -113,10 +114,17 @@ func (t *transition) swap() outcome {
 	return outcome{now: g}
 }
 
-// handOver ends the old one first: there can be one only.
+// handOver ends the old one first: there can be one only. But not for a mistake that it
+// can see itself.
 func (t *transition) handOver() outcome {
 	if f := t.want.spec.failure; f != nil {
 		return t.failed(f, t.old)
+	}
+	if t.sameProgram() {
+		var f *failure
+		if err := t.old.configure(t.ctx, &t.want.spec.conf, true); errors.As(err, &f) && f.Reason == ReasonConfig {
+			return t.failed(f, t.old)
+		}
 	}
 	wasReady, former := t.old.ready.Load(), t.a.host.copies.hold(t.old.program)
 	t.retire(ReasonSwapped, t.a.host.times.drain)
@@ -152,13 +160,17 @@ func (t *transition) rollBack(why error, former *program) outcome {
 // reconfigures reports whether the old one can take the new configuration as it
 // runs.
 func (t *transition) reconfigures() bool {
+	return t.old.desc.Reconfigures && t.want.asked == t.old.asked && t.want.spec.failure == nil && t.sameProgram()
+}
+
+// sameProgram reports whether only what the adapter itself is configured with is new.
+func (t *transition) sameProgram() bool {
 	from, to := t.old.spec, t.want.spec
-	return t.old.desc.Reconfigures && t.want.asked == t.old.asked && to.failure == nil &&
-		from.file == to.file && from.sum == to.sum && from.conf.sameProcess(&to.conf)
+	return from.file == to.file && from.sum == to.sum && from.conf.sameProcess(&to.conf)
 }
 
 func (t *transition) reconfigure() outcome {
-	if err := t.old.configure(t.ctx, &t.want.spec.conf); err != nil {
+	if err := t.old.configure(t.ctx, &t.want.spec.conf, false); err != nil {
 		return t.failed(err, t.old)
 	}
 	t.old.spec = t.want.spec

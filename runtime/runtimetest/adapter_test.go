@@ -11,7 +11,7 @@ func TestVirtualKeepsTheContract(t *testing.T) {
 	TestAdapter(t, AdapterTest{
 		New:      func() adapter.Adapter { return &Virtual{} },
 		Config:   `{"lamps":3,"counters":20,"every_ms":1}`,
-		Wrong:    map[string]string{`{"lamps":-1}`: "/lamps", `{"lamps":"x"}`: "/lamps", `{"lamp":1}`: ""},
+		Wrong:    map[string]string{`{"lamps":-1}`: "/lamps", `{"lamps":"x"}`: "/lamps", `{"lamp":1}`: "/lamp"},
 		Entities: 23,
 	})
 }
