@@ -168,7 +168,7 @@ func (g *generation) orExit(err error) error {
 	if g.process.wasKilled() {
 		return err
 	}
-	return failed(ReasonExit, "its process ended: %w", g.process.ended)
+	return failed(ReasonExit, "its process ended: %w", g.process.how())
 }
 
 // discard ends a process that never had a session.
@@ -204,7 +204,7 @@ func (g *generation) watch() {
 		}
 		g.a.noticed(g, g.why())
 	case <-g.process.exited:
-		exit := failed(ReasonExit, "its process ended: %w", g.process.ended)
+		exit := failed(ReasonExit, "its process ended: %w", g.process.how())
 		if !g.retired.Load() {
 			s.cause.Store(exit)
 		}

@@ -89,7 +89,7 @@ func TestBrokenContract(t *testing.T) {
 		reason Reason
 		says   string
 	}{
-		{"exit=3", ReasonExit, "it ended before it shook hands: exit status 3"},
+		{"exit=3", ReasonExit, "it ended before it shook hands: exit status 3, and it said: the sky is falling"},
 		{"garbage", ReasonHandshake, `"hello, world"`},
 		{"endless-line", ReasonHandshake, "a line of more than 16384 bytes"},
 		{"elsewhere", ReasonHandshake, "not on this machine"},

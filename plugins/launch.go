@@ -47,7 +47,7 @@ func (h *Host) start(ctx context.Context, l *launch) (p *process, conn *grpc.Cli
 	if err != nil {
 		return nil, nil, &failure{Reason: ReasonStart, Err: err}
 	}
-	p = &process{spawn: &h.spawner, memory: l.conf.Memory, hello: newHello(), lines: l.lines, exited: make(chan struct{})}
+	p = &process{spawn: &h.spawner, memory: l.conf.Memory, hello: newHello(), lines: l.lines, exited: make(chan struct{}), quiet: make(chan struct{})}
 	config := &goplugin.ClientConfig{
 		HandshakeConfig:  sdk.Handshake,
 		Plugins:          goplugin.PluginSet{},
@@ -182,7 +182,7 @@ func (p *process) explain(err error, after time.Duration) error {
 	case strings.HasPrefix(err.Error(), "timeout"):
 		return failed(ReasonTimeout, "it did not print where it listens within %v", after.Round(time.Millisecond))
 	case silent && !p.wasKilled():
-		return failed(ReasonExit, "it ended before it shook hands: %w", p.ended)
+		return failed(ReasonExit, "it ended before it shook hands: %w", p.how())
 	case silent:
 		return failed(ReasonHandshake, "it closed its standard output instead of printing where it listens")
 	case unknown:

@@ -29,12 +29,14 @@ type process struct {
 	lines  func(stream, line string, more int) // gets stdout behind the first line, and stderr
 	exited chan struct{}                       // closed by wait
 
-	ended error // how it ended; valid once exited
+	ended error         // how it ended; valid once exited
+	quiet chan struct{} // closed by wait: what it printed is read
 
 	mu sync.Mutex
 	// Guarded by mu.
-	reaped bool // its number may be another's by now
-	killed bool // by us
+	reaped bool   // its number may be another's by now
+	killed bool   // by us
+	said   string // the line of its standard error that tells most of why it ended
 }
 
 // A spawner starts processes, all on one thread that lives as long as it: Linux
@@ -106,9 +108,42 @@ func (p *process) Start(ctx context.Context) error {
 	}
 	var readers sync.WaitGroup
 	readers.Go(func() { p.readOut(outR) })
-	readers.Go(func() { readLines(errR, func(line string, more int) { p.lines("stderr", line, more) }) })
+	readers.Go(func() {
+		readLines(errR, func(line string, more int) {
+			p.note(line)
+			p.lines("stderr", line, more)
+		})
+	})
 	go p.wait(&readers, outR, errR)
 	return nil
+}
+
+// note keeps what a line tells of the process's end: the last one, or that of a panic, behind
+// which come its goroutines.
+func (p *process) note(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !strings.HasPrefix(p.said, "panic: ") && !strings.HasPrefix(p.said, "fatal error: ") {
+		p.said = line
+	}
+}
+
+// how returns how the process ended, with what it said last. It has exited.
+func (p *process) how() error {
+	var exit *exec.ExitError
+	if !errors.As(p.ended, &exit) || !exit.Exited() {
+		return p.ended // it was killed, which is not its own doing
+	}
+	select {
+	case <-p.quiet:
+	case <-time.After(20 * time.Millisecond): // somebody else holds its standard error open
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.said == "" {
+		return p.ended
+	}
+	return fmt.Errorf("%w, and it said: %.300s", p.ended, p.said)
 }
 
 // limitMemory bounds the memory of the process, or ends it.
@@ -144,13 +179,12 @@ func (p *process) wait(readers *sync.WaitGroup, pipes ...*os.File) {
 	close(p.exited)
 	// Its last words may still be in the pipes, and somebody who left the group may
 	// hold them open for ever.
-	done := make(chan struct{})
 	go func() {
 		readers.Wait()
-		close(done)
+		close(p.quiet)
 	}()
 	select {
-	case <-done:
+	case <-p.quiet:
 	case <-time.After(200 * time.Millisecond):
 	}
 	for _, f := range pipes {
