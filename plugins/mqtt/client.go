@@ -43,7 +43,7 @@ type client struct {
 	// Static after dial.
 	b    *bridge
 	paho paho.Client
-	kept *outStore
+	kept *paho.MemoryStore // what the broker has not acknowledged
 	stop context.CancelFunc
 	ctx  context.Context
 	jobs // subscribing, in order
@@ -57,7 +57,7 @@ type client struct {
 func (b *bridge) dial(ctx context.Context) (link, error) {
 	s := &b.settings
 	c := &client{
-		b: b, kept: &outStore{MemoryStore: paho.NewMemoryStore()}, jobs: jobs{wake: make(chan struct{}, 1)}, why: "it is connecting to " + s.url.Host,
+		b: b, kept: paho.NewMemoryStore(), jobs: jobs{wake: make(chan struct{}, 1)}, why: "it is connecting to " + s.url.Host,
 	}
 	c.ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	id, err := clientID(b.stateDir)
@@ -301,25 +301,11 @@ func (c *client) send(ctx context.Context, out ...outgoing) (err error) {
 			err = c.unreached() // nothing else tells that the connection was lost before it was sent
 		}
 		if err != nil && t.MessageID() != 0 {
-			c.kept.forget(t.MessageID())
+			c.kept.Del(fmt.Sprintf("o.%d", t.MessageID())) // the key that paho has for it
 		}
 	}
 	return err
 }
-
-// An outStore keeps what the broker has not acknowledged. What came from the broker is not
-// kept: the broker sends again what it was not told to be stored.
-type outStore struct{ *paho.MemoryStore }
-
-// Put implements paho.Store.
-func (s *outStore) Put(key string, p packets.ControlPacket) {
-	if !strings.HasPrefix(key, "i.") {
-		s.MemoryStore.Put(key, p)
-	}
-}
-
-// forget takes a message out.
-func (s *outStore) forget(id uint16) { s.Del(fmt.Sprintf("o.%d", id)) }
 
 // errSilent says that the broker takes long to answer.
 var errSilent = errors.New("the broker does not answer")

@@ -268,10 +268,14 @@ func (h *Home) Logs() []string {
 	return slices.Clone(h.logs)
 }
 
-// Call gives a command, "light.turn_on", and waits for its answer. Data is a JSON
-// object.
+// Call gives a command, "light.turn_on", and waits for its answer until ctx ends, which is
+// the command's deadline, too; without one it has 10 s. Data is a JSON object.
 func (h *Home) Call(ctx context.Context, service, entityID, data string) (json.RawMessage, error) {
 	domain, name, _ := strings.Cut(service, ".")
+	timeout := 10 * time.Second
+	if deadline, ok := ctx.Deadline(); ok {
+		timeout = max(time.Until(deadline), time.Millisecond)
+	}
 	answer := make(chan *wire.Result, 1)
 	h.mu.Lock()
 	h.last++
@@ -279,7 +283,7 @@ func (h *Home) Call(ctx context.Context, service, entityID, data string) (json.R
 	h.answers[id] = answer
 	h.mu.Unlock()
 	h.send(&wire.FromHost{Message: &wire.FromHost_Command{Command: &wire.Command{
-		Id: id, EntityId: entityID, Domain: domain, Service: name, Data: data, TimeoutMs: 10_000, ContextId: fmt.Sprintf("command-%d", id),
+		Id: id, EntityId: entityID, Domain: domain, Service: name, Data: data, TimeoutMs: timeout.Milliseconds(), ContextId: fmt.Sprintf("command-%d", id),
 	}}})
 	select {
 	case r := <-answer:
