@@ -89,7 +89,8 @@ func TestFailedCommandIsNotSentLater(t *testing.T) {
 	m := startMosquitto(t)
 	p := newProxy(t, m.address)
 	d := lampDevice(t, m.address, nil)
-	h := runtimetest.StartAdapter(t, newBridge(), fmt.Sprintf(`{"broker":"mqtt://%s","confirm":"5s"}`, p.address), t.TempDir())
+	b := newBridge()
+	h := runtimetest.StartAdapter(t, b, fmt.Sprintf(`{"broker":"mqtt://%s","confirm":"5s"}`, p.address), t.TempDir())
 	h.Until("the lamp is off", shows(h, "light.lamp", "off"))
 	p.deaf.Store(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
@@ -97,6 +98,7 @@ func TestFailedCommandIsNotSentLater(t *testing.T) {
 	if _, err := h.Call(ctx, "light.turn_on", "light.lamp", `{"brightness":11}`); err == nil {
 		t.Error("the command was done, want an error")
 	}
+	h.Until("it is given up", func() bool { return len((*b.linked.Load()).(*client).kept.All()) == 0 })
 	p.cut()
 	p.deaf.Store(false)
 	h.Until("it is connected again and does what it is told", func() bool {
@@ -123,10 +125,10 @@ func TestUnacknowledgedMessageComesOnceMore(t *testing.T) {
 	h.Hold(true)
 	d.say("button", "pressed", 1, false)
 	h.Until("the button was pressed", func() bool { return len(h.Events()) == 1 })
-	p.cut()
-	h.Until("it has come again", func() bool { return len(h.Events()) >= 2 })
+	p.cut() // the acknowledgement can't get through any more
 	h.Hold(false)
-	d.say("s", "2", 1, false)
+	h.Until("it has come again", func() bool { return len(h.Events()) >= 2 })
+	d.say("s", "2", 1, true)
 	h.Until("what comes behind is there", shows(h, "sensor.s", "2"))
 	if got := len(h.Events()); got != 2 {
 		t.Errorf("the button was pressed %d times, want once and once again", got)
