@@ -82,8 +82,9 @@ func (c *chunk) run(t *testing.T) {
 	b.write("test.js", c.source+testHelpers)
 	var got []*runtime.Event
 	b.await("the chunk is done", func() bool {
-		got = append(b.find(runtime.ScriptFailed), b.find(ScriptError)...)
-		if len(got) > len(c.want) || len(b.find(runtime.ScriptFailed)) > 0 {
+		failed := b.find(runtime.ScriptFailed)
+		got = append(failed, b.find(ScriptError)...)
+		if len(got) > len(c.want) || len(failed) > 0 {
 			return true
 		}
 		return len(got) == len(c.want) && (!c.ends || len(b.find("done")) > 0)

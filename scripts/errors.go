@@ -64,18 +64,22 @@ var (
 // position is a place in a script's file.
 type position struct{ line, column int }
 
-// compile returns the program of a file, or where it is wrong. The parser
-// must not look at source maps: it would read files that the source names.
-func compile(name, source string) (*goja.Program, *Error) {
+// compile returns the program of a file and the place of its first statement, or where it
+// is wrong. The parser must not look at source maps: it would read files that the source
+// names.
+func compile(name, source string) (program *goja.Program, first position, failed *Error) {
 	tree, err := parser.ParseFile(nil, name, source, 0, parser.WithDisableSourceMaps)
 	if err != nil {
-		return nil, syntaxError(name, source, err)
+		return nil, first, syntaxError(name, source, err)
 	}
-	program, err := goja.CompileAST(tree, true)
-	if err != nil {
-		return nil, syntaxError(name, source, err)
+	if len(tree.Body) > 0 {
+		p := tree.File.Position(int(tree.Body[0].Idx0()) - tree.File.Base())
+		first = position{p.Line, p.Column}
 	}
-	return program, nil
+	if program, err = goja.CompileAST(tree, true); err != nil {
+		return nil, first, syntaxError(name, source, err)
+	}
+	return program, first, nil
 }
 
 func syntaxError(name, source string, err error) *Error {
@@ -151,11 +155,14 @@ func (g *generation) describeValue(v goja.Value, at position) *Error {
 	return &Error{File: g.script, Line: at.line, Column: at.column, Message: g.spell(v), reason: reasonException}
 }
 
-// locate takes the innermost place that is in the script's own file.
+// locate takes the innermost place that is in the script's own file. What goja has no place
+// for, such as a loop's jump before anything in it, it says is at the file's very beginning.
 func (g *generation) locate(e *Error, stack []goja.StackFrame) {
 	for i := range stack {
 		if p := stack[i].Position(); p.Line > 0 && stack[i].SrcName() == g.script {
-			e.at(p)
+			if e.at(p); p.Line == 1 && p.Column == 1 && g.first != (position{}) {
+				e.Line, e.Column = g.first.line, g.first.column
+			}
 			return
 		}
 	}

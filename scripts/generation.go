@@ -21,6 +21,7 @@ type generation struct {
 	number   int
 	source   string // "hall.js@7"
 	manifest manifest
+	first    position        // of its first statement; the zero value if there is none
 	ctx      context.Context // ends with the generation
 	cancel   context.CancelFunc
 	box      *mailbox

@@ -120,14 +120,16 @@ func (s *script) load(c watch.Change) {
 	source, before := string(c.Content), h.freed.Load()
 	m, failed := parseManifest(s.name, source)
 	var program *goja.Program
+	var first position
 	if failed == nil {
-		program, failed = compile(s.name, source)
+		program, first, failed = compile(s.name, source)
 	}
 	if failed != nil {
 		s.fail(failed)
 		return
 	}
 	g := newGeneration(h.ctx.Load(), h, s.name, s.nextNumber(), m)
+	g.first = first
 	h.running.Go(func() { g.main(program) })
 	if failed = g.awaitLoad(); failed == nil {
 		failed = s.takeOver(g)
