@@ -275,4 +275,14 @@ func TestMQTTOwnBrokerEndToEnd(t *testing.T) {
 	if body := in.do("GET", "/api/states/sensor.lamp_count", ""); !strings.Contains(body, `"state":"1"`) {
 		t.Errorf("after the acknowledgement: got %s, want the state stored", body)
 	}
+
+	// Its end is that of the broker, too: the device comes back to the next one.
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	frames := in.stream(ctx, "/api/stream")
+	if err := syscall.Kill(in.plugin("mqtt").PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	await(t, frames, "that the lamp is unavailable", became("light.lamp", is("unavailable")))
+	await(t, frames, "that it is back", became("light.lamp", is("on")))
 }

@@ -20,9 +20,6 @@ type builder struct {
 	e *entity
 }
 
-// errUnsupported says that there is no such component here.
-var errUnsupported = errors.New("is not supported")
-
 // components are what can be announced.
 var components = map[string]func(*builder){
 	"alarm_control_panel": buildAlarm,
@@ -59,7 +56,7 @@ func (b *bridge) build(p *part) (e *entity, reports []string, err error) {
 	if p.make != nil {
 		make = p.make
 	} else if !known {
-		return nil, nil, fmt.Errorf("component %.60q %w", p.component, errUnsupported)
+		return nil, nil, fmt.Errorf("component %.60q is not supported", p.component)
 	}
 	m := &builder{fields: newFields(p.options), b: b}
 	m.e = &entity{
@@ -267,7 +264,7 @@ func (m *builder) availability() {
 			m.fail("availability", "%v", err)
 		}
 	}
-	a.said, a.heard = make([]bool, len(sources)), make([]bool, len(sources))
+	a.said = make([]bool, len(sources))
 }
 
 func (m *builder) availabilitySource(i int, f *fields) {

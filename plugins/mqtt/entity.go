@@ -132,10 +132,9 @@ func (e *entity) available() bool { return !e.stale && e.reach.ok() }
 
 // An availability is what topics say of whether an entity can be reached.
 type availability struct {
-	mode  string // "all", "any" or "latest"
-	said  []bool // by topic
-	heard []bool // a topic has said something
-	last  bool   // what was said last
+	mode string // "all", "any" or "latest"
+	said []bool // by topic
+	last bool   // what was said last
 }
 
 func (a *availability) ok() bool {
@@ -151,7 +150,7 @@ func (a *availability) ok() bool {
 }
 
 func (a *availability) say(topic int, yes bool) {
-	a.said[topic], a.heard[topic], a.last = yes, true, yes
+	a.said[topic], a.last = yes, yes
 }
 
 // A timer runs a function of an entity later, with bridge.mu held.

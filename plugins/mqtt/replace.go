@@ -88,7 +88,7 @@ func (e *entity) inherit(old *entity) {
 		}
 		for j, was := range before {
 			if was.topic == in.topic && j < len(old.reach.said) {
-				e.reach.said[i], e.reach.heard[i], e.reach.last = old.reach.said[j], old.reach.heard[j], old.reach.last
+				e.reach.said[i], e.reach.last = old.reach.said[j], old.reach.last
 			}
 		}
 		i++
