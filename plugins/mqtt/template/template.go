@@ -14,7 +14,6 @@ type Template struct {
 	body  []statement
 	names map[string]bool
 	plain bool // no tag in it: it is what it gives
-	path  []string
 
 	patterns patterns
 }
@@ -79,60 +78,12 @@ func Parse(text string) (t *Template, err error) {
 	lex := lexer{source: &t.source, i: len(text) - len(strings.TrimLeftFunc(text, isSpace))}
 	p := parser{source: &t.source, known: known, tokens: lex.run(), names: t.names}
 	t.body = p.template()
-	t.path = fieldOf(t.body)
 	return t, nil
 }
 
 // Uses reports whether the template names the variable. Names inside of strings
 // don't count.
 func (t *Template) Uses(name string) bool { return t.names[name] }
-
-// Field returns the keys, if the template is just {{ value_json.a.b }} in any
-// form of subscription with constant strings.
-func (t *Template) Field() (path []string, ok bool) {
-	return t.path, t.path != nil
-}
-
-func fieldOf(body []statement) []string {
-	if len(body) != 1 {
-		return nil
-	}
-	output, ok := body[0].(*outputStatement)
-	if !ok {
-		return nil
-	}
-	var reversed []string
-	for at := output.value; ; {
-		switch n := at.(type) {
-		case *attributeNode:
-			if dictAttributes[n.name] {
-				return nil // the method, not the key
-			}
-			reversed, at = append(reversed, n.name), n.of
-		case *itemNode:
-			key, ok := n.key.(*constNode)
-			if !ok {
-				return nil
-			}
-			text, ok := key.value.(string)
-			if !ok {
-				return nil
-			}
-			reversed, at = append(reversed, text), n.of
-		case *nameNode:
-			if n.name != "value_json" || reversed == nil {
-				return nil
-			}
-			path := make([]string, len(reversed))
-			for i, key := range reversed {
-				path[len(path)-1-i] = key
-			}
-			return path
-		default:
-			return nil
-		}
-	}
-}
 
 var envs = sync.Pool{New: func() any { return new(env) }}
 

@@ -2,7 +2,6 @@ package template
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -144,30 +143,6 @@ func TestBounds(t *testing.T) {
 		}
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%.80s: got %.200v, want %s", test.text, err, test.want)
-		}
-	}
-}
-
-func TestField(t *testing.T) {
-	for _, test := range []struct {
-		text string
-		want []string
-	}{
-		{"{{ value_json.a.b }}", []string{"a", "b"}},
-		{" {{- value_json['DHT22'].Temperature -}}\n", []string{"DHT22", "Temperature"}},
-		{`{{ value_json["items"] }}`, []string{"items"}},
-		{"{{ value_json.items }}", nil},
-		{"{{ value_json }}", nil},
-		{"{{ value_json.a[0] }}", nil},
-		{"{{ value_json[key] }}", nil},
-		{"{{ value_json.a | int }}", nil},
-		{"{{ value_json.a }}%", nil},
-		{"{{ value.a }}", nil},
-		{"plain", nil},
-	} {
-		got, ok := mustParse(t, test.text).Field()
-		if ok != (test.want != nil) || !slices.Equal(got, test.want) {
-			t.Errorf("%s: got %q, %v, want %q", test.text, got, ok, test.want)
 		}
 	}
 }
