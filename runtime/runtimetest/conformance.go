@@ -18,43 +18,53 @@ func TestJournal(t *testing.T, j runtime.Journal) {
 	if first, last := j.Bounds(); last != 0 || first == 0 {
 		t.Errorf("bounds of an empty journal: got %d..%d, want 1..0", first, last)
 	}
-	const writers, each = 8, 50
+	testTail(ctx, t, j)
+	testStates(ctx, t, j)
+}
+
+// testTail has writers append side by side under a tail. They start when it
+// handed over a first event: only what is appended since it stands is owed to
+// it as the pointers that were appended.
+func testTail(ctx context.Context, t *testing.T, j runtime.Journal) {
+	const writers, each, n = 8, 50, 1 + 8*50 // with the first
 	var mu sync.Mutex
 	appended := map[uint64]*runtime.Event{}
 	var writing sync.WaitGroup
-	for w := range writers {
-		writing.Go(func() {
-			var before uint64
-			for i := range each {
-				e := event(fmt.Sprintf("w%d", w), i)
-				last := appendAndWait(t, j, e)
-				if last <= before {
-					t.Errorf("writer %d: got sequence %d behind %d", w, last, before)
-				}
-				before = last
-				mu.Lock()
-				appended[last] = e
-				mu.Unlock()
+	write := func(name string) {
+		var before uint64
+		for i := range each {
+			e := event(name, i)
+			last := appendAndWait(t, j, e)
+			if last <= before {
+				t.Errorf("writer %s: got sequence %d behind %d", name, last, before)
 			}
-		})
+			before = last
+			mu.Lock()
+			appended[last] = e
+			mu.Unlock()
+		}
 	}
-	seen := tailUntil(ctx, t, j, 0, writers*each)
+	appendAndWait(t, j, event("first", 0))
+	seen := tailUntil(ctx, t, j, 0, n, func() {
+		for w := range writers {
+			writing.Go(func() { write(fmt.Sprintf("w%d", w)) })
+		}
+	})
 	writing.Wait()
 	for i, e := range seen {
 		if e.Seq != uint64(i)+1 {
 			t.Fatalf("tail: got sequence %d at place %d", e.Seq, i)
 		}
-		if e != appended[e.Seq] {
+		if i > 0 && e != appended[e.Seq] {
 			t.Fatalf("tail: event %d is not the pointer that was appended", e.Seq)
 		}
 	}
-	again := tailUntil(ctx, t, j, 100, writers*each-100)
+	again := tailUntil(ctx, t, j, 100, n-100, func() {})
 	for i, e := range again {
 		if want := seen[100+i]; e.Seq != want.Seq || string(e.JSON) != string(want.JSON) || e.Type != want.Type {
 			t.Fatalf("tail from 100: got %d %s, want %d %s", e.Seq, e.JSON, want.Seq, want.JSON)
 		}
 	}
-	testStates(ctx, t, j)
 }
 
 func event(writer string, i int) *runtime.Event {
@@ -81,10 +91,14 @@ func appendAndWait(t *testing.T, j runtime.Journal, events ...*runtime.Event) ui
 	}
 }
 
-func tailUntil(ctx context.Context, t *testing.T, j runtime.Journal, after uint64, n int) (seen []*runtime.Event) {
+// tailUntil tails until n events came, and calls started at the first.
+func tailUntil(ctx context.Context, t *testing.T, j runtime.Journal, after uint64, n int, started func()) (seen []*runtime.Event) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	err := j.Tail(ctx, after, func(batch []*runtime.Event) {
+		if len(seen) == 0 {
+			started()
+		}
 		seen = append(seen, batch...)
 		if len(seen) >= n {
 			cancel()
