@@ -50,6 +50,14 @@ func deaf(p config.Plugin) bool {
 	return p.User != ""
 }
 
+// pluginStatus returns how one adapter is; nil if there is none of that name.
+func (h *served) pluginStatus(name string) any {
+	if status, known := h.plugins.Status(name); known {
+		return status
+	}
+	return nil
+}
+
 // pluginActions are what can be asked of an adapter.
 func (h *served) pluginActions() map[string]func(name string) error {
 	return map[string]func(name string) error{

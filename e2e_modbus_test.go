@@ -163,8 +163,8 @@ func (in *instance) commandModbus(s *modbusServer) {
 		}
 	}
 	status, text := in.request("POST", "/api/services/number/set_value", `{"entity_id":"number.target","value":90}`)
-	if !strings.Contains(text, "number.target: it can be set to 5 to 65, not to 90") {
-		in.t.Errorf("a value beyond: got %d %s, want the limits", status, text)
+	if status != 400 || !strings.Contains(text, "number.target: it can be set to 5 to 65, not to 90") {
+		in.t.Errorf("a value beyond: got %d %s, want 400 and the limits", status, text)
 	}
 }
 

@@ -181,6 +181,10 @@ func TestMQTTEndToEnd(t *testing.T) {
 	if err := json.Unmarshal([]byte(answer), &changed); err != nil || len(changed) != 1 || changed[0].State != "on" || !strings.Contains(answer, `"brightness":99`) {
 		t.Errorf("turn_on: got %s, want the lamp on", answer)
 	}
+	status, text := in.request("POST", "/api/services/light/turn_on", `{"entity_id":"light.lamp","brightness":"dazzling"}`)
+	if status != 400 || !strings.Contains(text, "brightness must be a number from 0 to 255, and is dazzling") {
+		t.Errorf("a wrong brightness: got %d %s, want 400 and what it must be", status, text)
+	}
 
 	// What happens in the home goes back to the broker.
 	in.do("POST", "/api/states/sensor.room", `{"state":"21.5","attributes":{"unit_of_measurement":"°C"}}`)

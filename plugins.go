@@ -81,7 +81,7 @@ func runPlugins(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// parse reads the flags into c and returns what follows them.
+// parse reads the flags into c and returns what else there is.
 func (c *pluginsCommand) parse(args []string, stderr io.Writer) (rest []string, err error) {
 	fs := flag.NewFlagSet("plugins", flag.ContinueOnError)
 	fs.SetOutput(stderr)
@@ -93,15 +93,19 @@ func (c *pluginsCommand) parse(args []string, stderr io.Writer) (rest []string, 
 	fs.StringVar(&c.token, "token", "", "`credential` to send")
 	fs.BoolVar(&c.json, "json", false, "print the list, or what is discovered, as JSON")
 	fs.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long discover looks, 1s to 60s")
-	if err := fs.Parse(args); err != nil {
-		return nil, err
+	for len(args) > 0 { // flags may stand behind the names, too
+		if err := fs.Parse(args); err != nil {
+			return nil, err
+		}
+		if args = fs.Args(); len(args) > 0 {
+			rest, args = append(rest, args[0]), args[1:]
+		}
 	}
 	u, token, err := serverURL(*server)
 	if err != nil {
 		return nil, err
 	}
 	c.server, c.token = u, firstOf(c.token, token, os.Getenv("CARILLON_TOKEN"), homeToken(u))
-	rest = fs.Args()
 	if len(rest) == 1 {
 		return nil, fmt.Errorf("%s needs the name of an adapter, such as: carillon plugins %s hostsensors", rest[0], rest[0])
 	}

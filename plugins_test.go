@@ -97,6 +97,8 @@ func TestPluginsMistakes(t *testing.T) {
 		{[]string{"restart"}, 2, "needs the name of an adapter"},
 		{[]string{"-server", "::"}, 2, "is not an address"},
 		{[]string{"-server", "http://127.0.0.1:1"}, 1, "is it running?"},
+		{[]string{"restart", "lamps", "-server", "http://127.0.0.1:1"}, 1, "is it running?"},
+		{[]string{"restart", "-h"}, 0, "carillon plugins restart hostsensors"},
 		{[]string{"-h"}, 0, "carillon plugins restart hostsensors"},
 	} {
 		var out bytes.Buffer

@@ -170,6 +170,7 @@ func (h *served) openFront(c *config.Config) error {
 		Version:       versionName(),
 		Scripts:       func() any { return h.scripts.Status() },
 		Plugins:       func() any { return h.plugins.List() },
+		Plugin:        h.pluginStatus,
 		PluginActions: h.pluginActions(),
 		ErrorLog:      h.log.kept.Text,
 		CheckConfig:   h.checkConfig,

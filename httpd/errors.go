@@ -37,8 +37,8 @@ func (r *refusal) with(header, value string) *refusal {
 }
 
 // errorStatus is the one place that maps what the runtime reports to HTTP:
-// mistakes of the caller are 400, an entity that isn't there 404, a command that
-// its owner failed 500 or did not answer in time 504, a journal that can't
+// mistakes of the caller are 400, also those that the owner of a command finds
+// in its data, an entity that isn't there 404, a command that its owner failed 500 or did not answer in time 504, a journal that can't
 // store just now 503, and what an adapter does not do as PluginErrorKind says.
 func errorStatus(err error) *refusal {
 	var refused *refusal
@@ -56,6 +56,8 @@ func errorStatus(err error) *refusal {
 		return refuse(plugin.status(), "%s", sentence(plugin.Err))
 	case errors.Is(err, ErrFilterBusy):
 		return refuse(fasthttp.StatusServiceUnavailable, "%s", sentence(err)).with("Retry-After", "1")
+	case errors.As(err, &call) && wrongData(err):
+		return refuse(fasthttp.StatusBadRequest, "%s", sentence(err))
 	case errors.As(err, &call) && !late:
 		return refuse(fasthttp.StatusInternalServerError, "%s", sentence(err))
 	case late && call != nil:
@@ -72,6 +74,20 @@ func errorStatus(err error) *refusal {
 		return refuse(fasthttp.StatusBadRequest, "%s", sentence(invalid))
 	}
 	return refuse(fasthttp.StatusInternalServerError, "%s", sentence(err))
+}
+
+// wrongData reports whether all that failed of a command did so for its data.
+func wrongData(err error) bool {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range all.Unwrap() {
+			if !wrongData(e) {
+				return false
+			}
+		}
+		return true
+	}
+	var data *runtime.DataError
+	return errors.As(err, &data)
 }
 
 // sentence writes an error as the message of an answer. A first word that is a

@@ -15,14 +15,30 @@ func (s *Server) getPlugins(c *call) error {
 	return writeJSON(c, s.Plugins())
 }
 
+// getPlugin answers with one of the list.
+func (s *Server) getPlugin(c *call) error {
+	name, action, deeper := strings.Cut(c.rest, "/")
+	if deeper && s.knowsAction(action) {
+		return refuse(fasthttp.StatusMethodNotAllowed, "%.200s takes POST, OPTIONS.", c.Path()).with("Allow", "POST, OPTIONS")
+	}
+	if s.Plugin != nil && !deeper {
+		if status := s.Plugin(name); status != nil {
+			return writeJSON(c, status)
+		}
+	}
+	return refuse(fasthttp.StatusNotFound, "Adapter %.200s: there is no such adapter.", c.rest)
+}
+
+func (s *Server) knowsAction(action string) bool {
+	return s.PluginActions[action] != nil || action == "discover" && s.DiscoverPlugin != nil
+}
+
 // postPlugin begins what the path asks of an adapter, /api/plugins/<name>/<action>.
 // What becomes of it is at /api/plugins and on the streams; what it discovers is the
 // answer.
 func (s *Server) postPlugin(c *call) error {
 	name, action, _ := strings.Cut(c.rest, "/")
-	begin, known := s.PluginActions[action]
-	discover := action == "discover" && s.DiscoverPlugin != nil
-	if !known && !discover {
+	if !s.knowsAction(action) {
 		actions := slices.Collect(maps.Keys(s.PluginActions))
 		if s.DiscoverPlugin != nil {
 			actions = append(actions, "discover")
@@ -33,10 +49,10 @@ func (s *Server) postPlugin(c *call) error {
 	if !c.admin {
 		return refuse(fasthttp.StatusForbidden, "Only the administrator may %s adapters.", action)
 	}
-	if discover {
+	if action == "discover" {
 		return s.postDiscover(c, name)
 	}
-	if err := begin(name); err != nil {
+	if err := s.PluginActions[action](name); err != nil {
 		return refuse(fasthttp.StatusNotFound, "Adapter %.200s: %v.", name, err)
 	}
 	s.log.Info("adapter: "+action+" on request", "adapter", name, "remote", remote(c.RequestCtx))

@@ -23,6 +23,13 @@ func testPlugins(asked *[]string) (list func() any, actions map[string]func(stri
 	return list, map[string]func(string) error{"restart": ask("restart"), "disable": ask("disable")}
 }
 
+func testPlugin(name string) any {
+	if name != "mqtt" {
+		return nil
+	}
+	return map[string]string{"name": "mqtt"}
+}
+
 // testDiscover finds how long it may look.
 func testDiscover(_ context.Context, name string, limit time.Duration) (any, error) {
 	kinds := map[string]PluginErrorKind{"busy": PluginBusy, "relay": PluginCannot, "broken": PluginFailed}

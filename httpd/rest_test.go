@@ -63,6 +63,9 @@ var routeCases = []struct {
 	{"POST", "/api/plugins/relay/discover", "", 501, "relay"},
 	{"POST", "/api/plugins/broken/discover", "", 502, "broken"},
 	{"GET", "/api/plugins/mqtt/restart", "", 405, "POST, OPTIONS"},
+	{"GET", "/api/plugins/mqtt", "", 200, `{"name":"mqtt"}`},
+	{"GET", "/api/plugins/zigbee", "", 404, "Adapter zigbee: there is no such adapter."},
+	{"GET", "/api/plugins/mqtt/entities", "", 404, "Adapter mqtt/entities: there is no such adapter."},
 	{"GET", "/api/events", "", 200, `[]`},
 	{"POST", "/api/events/tick", "", 200, `{"message":"Event tick fired."}`},
 	{"POST", "/api/events/tick", "null", 200, `fired.`},
@@ -102,6 +105,7 @@ func TestRoutes(t *testing.T) {
 		s.ErrorLog = func() []byte { return []byte("one line\n") }
 		s.Scripts = func() any { return []map[string]string{{"file": "hall.js"}} }
 		s.Plugins, s.PluginActions = testPlugins(new([]string))
+		s.Plugin = testPlugin
 		s.DiscoverPlugin = testDiscover
 	})
 	h.set("light.hall", "on", `{"brightness":255}`)
@@ -162,13 +166,22 @@ func TestServices(t *testing.T) {
 	fail := func(context.Context, *runtime.Command) (json.RawMessage, error) {
 		return nil, errors.New("bulb is broken")
 	}
+	dim := func(_ context.Context, c *runtime.Command) (json.RawMessage, error) {
+		if c.EntityID == "light.c" {
+			return nil, errors.New("bulb is broken")
+		}
+		return nil, &runtime.DataError{Err: errors.New("brightness must be at most 255")}
+	}
 	late := func(context.Context, *runtime.Command) (json.RawMessage, error) { return nil, context.DeadlineExceeded }
 	err := h.runtime.Register("hall.js", runtime.Registration{
-		Source: "hall.js@1", Entities: []string{"light.a", "light.b"},
+		Source: "hall.js@1", Entities: []string{"light.a", "light.b", "light.c"},
 		Services: []runtime.Service{
 			{Domain: "light", Name: "turn_on", EntityID: "light.a", Description: "Switch on", Handler: switchTo},
 			{Domain: "light", Name: "turn_on", EntityID: "light.b", Handler: switchTo},
 			{Domain: "light", Name: "fail", EntityID: "light.a", Handler: fail},
+			{Domain: "light", Name: "dim", EntityID: "light.a", Handler: dim},
+			{Domain: "light", Name: "dim", EntityID: "light.b", Handler: dim},
+			{Domain: "light", Name: "dim", EntityID: "light.c", Handler: dim},
 			{Domain: "light", Name: "late", EntityID: "light.a", Handler: late},
 		},
 	})
@@ -190,6 +203,8 @@ func TestServices(t *testing.T) {
 	h.ask("POST", "/api/services/light/turn_on", `{"entity_id":5}`).want(t, "wrong type", 400, "string or a list")
 	h.ask("POST", "/api/services/light/turn_on", `{"entity_id":"light.c"}`).want(t, "unknown entity", 400, "does not take")
 	h.ask("POST", "/api/services/light/fail", `{"entity_id":"light.a"}`).want(t, "failing", 500, "bulb is broken")
+	h.ask("POST", "/api/services/light/dim", `{"entity_id":"light.a,light.b"}`).want(t, "wrong data", 400, "brightness must be at most 255")
+	h.ask("POST", "/api/services/light/dim", `{"entity_id":"light.b,light.c"}`).want(t, "wrong data and a failure", 500, "bulb is broken")
 	h.ask("POST", "/api/services/light/late", `{"entity_id":"light.a"}`).want(t, "late", 504, "light.a")
 }
 

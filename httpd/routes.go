@@ -56,7 +56,7 @@ func newRoutes() routeTable {
 		{path: "/api/services/*", post: (*Server).postService},
 		{path: "/api/scripts", get: (*Server).getScripts},
 		{path: "/api/plugins", get: (*Server).getPlugins},
-		{path: "/api/plugins/*", post: (*Server).postPlugin},
+		{path: "/api/plugins/*", get: (*Server).getPlugin, post: (*Server).postPlugin},
 		{path: "/api/filters", get: (*Server).getFilters},
 		{path: "/api/filters/explain", post: (*Server).postExplain},
 		{path: "/api/error_log", get: (*Server).getErrorLog},

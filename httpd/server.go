@@ -60,6 +60,9 @@ type Server struct {
 	Scripts func() any
 	// Plugins returns what GET /api/plugins lists, for encoding/json.
 	Plugins func() any
+	// Plugin returns what GET /api/plugins/<name> tells, for encoding/json; nil if there
+	// is no such adapter.
+	Plugin func(name string) any
 	// PluginActions are what POST /api/plugins/<name>/<action> begins, by action,
 	// without waiting for its end. The error is that there is no such adapter.
 	PluginActions map[string]func(name string) error

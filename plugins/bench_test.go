@@ -138,12 +138,8 @@ func (b *bench) await(what string, ok func() bool) {
 }
 
 func (b *bench) status(name string) Status {
-	for _, s := range b.host.List() {
-		if s.Name == name {
-			return s
-		}
-	}
-	return Status{}
+	s, _ := b.host.Status(name)
+	return s
 }
 
 // awaitState waits until an adapter is in a state.

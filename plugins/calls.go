@@ -207,6 +207,8 @@ func (s *session) takeResult(r *wire.Result) {
 	}
 	answer := result{response: json.RawMessage(r.Response)}
 	switch {
+	case r.Error != "" && r.Invalid:
+		answer = result{err: &runtime.DataError{Err: fmt.Errorf("%.1000s", r.Error)}}
 	case r.Error != "":
 		answer = result{err: fmt.Errorf("%.1000s", r.Error)}
 	case len(r.Response) > maxResponse:

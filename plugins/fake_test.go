@@ -311,7 +311,7 @@ func (f *fake) obey(c *wire.Command) {
 	case "turn_on":
 		f.publish(state(c.EntityId, "on", c.ContextId))
 	default:
-		r = &wire.Result{Id: c.Id, Error: "it can't be turned off"}
+		r = &wire.Result{Id: c.Id, Error: "it can't be turned off", Invalid: true}
 	}
 	f.send(&wire.FromAdapter{Message: &wire.FromAdapter_Result{Result: r}})
 }

@@ -363,6 +363,18 @@ func (h *Host) Disable(name string) error {
 	return h.control(name, func(w *wanted) { w.off, w.drain = ReasonDisabled, h.times.drain })
 }
 
+// Status returns how one adapter is, and whether there is one of that name.
+func (h *Host) Status(name string) (Status, bool) {
+	h.init()
+	h.mu.Lock()
+	a := h.adapters[name]
+	h.mu.Unlock()
+	if a == nil {
+		return Status{}, false
+	}
+	return a.describe(), true
+}
+
 // List returns how each adapter is, sorted by name.
 func (h *Host) List() []Status {
 	h.init()

@@ -3,6 +3,7 @@
 package plugins
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,8 +30,9 @@ func TestFromFolderToJournalAndBack(t *testing.T) {
 	if got := string(b.rt.State("light.lamp").Attributes); got != `{"friendly_name":"Lamp"}` {
 		t.Errorf("attributes: got %s", got)
 	}
-	if _, err := b.call("turn_off", "light.lamp"); err == nil || !strings.Contains(err.Error(), "it can't be turned off") {
-		t.Errorf("turn_off: got %v, want the adapter's error", err)
+	_, err = b.call("turn_off", "light.lamp")
+	if data := (*runtime.DataError)(nil); !errors.As(err, &data) || !strings.Contains(err.Error(), "it can't be turned off") {
+		t.Errorf("turn_off: got %v, want the adapter's error, of wrong data", err)
 	}
 	if got := b.status("lamps").Counters; got.Commands != 2 || got.Failures != 1 || got.Items != 3 {
 		t.Errorf("counters: got %+v, want 2 commands, 1 failure, 3 items", got)

@@ -40,6 +40,14 @@ func (e *EventError) Error() string { return fmt.Sprintf("event %d: %v", e.Index
 
 func (e *EventError) Unwrap() error { return e.Err }
 
+// A DataError, returned by a Handler, says that the command's data are wrong, and
+// that nothing was done.
+type DataError struct{ Err error }
+
+func (e *DataError) Error() string { return e.Err.Error() }
+
+func (e *DataError) Unwrap() error { return e.Err }
+
 // A CallError is a command that its handler failed or didn't answer in time.
 type CallError struct {
 	EntityID string // empty for a service without a target

@@ -30,6 +30,15 @@ type answer struct {
 	err      error
 }
 
+// fail answers the command with what its handler threw.
+func (c *command) fail(e *Error) {
+	if e.ranged {
+		c.finish(nil, &runtime.DataError{Err: e})
+		return
+	}
+	c.finish(nil, e)
+}
+
 // finish answers the command; only the first answer counts.
 func (c *command) finish(response json.RawMessage, err error) {
 	c.mu.Lock()
@@ -103,7 +112,7 @@ func (g *generation) obey(c *command) {
 		return err
 	})
 	if failed != nil {
-		c.finish(nil, failed)
+		c.fail(failed)
 	}
 }
 
@@ -143,7 +152,7 @@ func (g *generation) await(c *command, at position, v goja.Value) error {
 	broken := g.vm.ToValue(func(call goja.FunctionCall) goja.Value {
 		e := g.describeValue(call.Argument(0), at)
 		g.tell(e)
-		c.finish(nil, e)
+		c.fail(e)
 		return goja.Undefined()
 	})
 	_, err := g.builtin.then(v, kept, broken)

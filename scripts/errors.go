@@ -19,6 +19,7 @@ type Error struct {
 
 	reason reason
 	entity string // that another script has, if the reason is a conflict
+	ranged bool   // a RangeError was thrown: of a command, its data are wrong
 }
 
 // Error returns "hall.js:3:7: what is wrong".
@@ -139,6 +140,7 @@ func (g *generation) describe(err error, at position) *Error {
 		g.locate(e, deep.Stack())
 	case errors.As(err, &thrown):
 		e.Message = g.spell(thrown.Value())
+		e.ranged = strings.HasPrefix(e.Message, "RangeError:")
 		g.locate(e, thrown.Stack())
 	default:
 		e.Message = err.Error()

@@ -1,6 +1,8 @@
 package scripts
 
 import (
+	"errors"
+	"strings"
 	"testing"
 
 	"carillon/runtime"
@@ -171,5 +173,27 @@ func TestCommandsNobodyAnswers(t *testing.T) {
 			}
 		}
 		b.mustCall("light.ping", `{"entity_id":"light.a"}`)
+	}
+}
+
+func TestWrongDataIsTheCallersMistake(t *testing.T) {
+	b := newBench(t, "a.js", `
+device('light.a', {commands: {
+  dim(data) { if (!(data.percent <= 100)) throw new RangeError('percent must be at most 100'); },
+  async fade(data) { throw new RangeError('there is no such scene'); },
+  async burn() { throw new TypeError('the bulb is broken'); },
+}});
+`)
+	for _, test := range []struct {
+		service, want string
+		wrongData     bool
+	}{
+		{"dim", "percent must be at most 100", true}, {"fade", "there is no such scene", true}, {"burn", "the bulb is broken", false},
+	} {
+		_, err := b.call("light."+test.service, `{"entity_id":"light.a","percent":300}`)
+		var data *runtime.DataError
+		if err == nil || !strings.Contains(err.Error(), test.want) || errors.As(err, &data) != test.wrongData {
+			t.Errorf("%s: got %v, want %q, wrong data %v", test.service, err, test.want, test.wrongData)
+		}
 	}
 }

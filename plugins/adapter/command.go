@@ -16,6 +16,14 @@ import (
 	"carillon/plugins/adapter/wire"
 )
 
+// A DataError, returned by a CommandHandler, says that the command's data are wrong and
+// that nothing was done: whoever sent it gets 400 Bad Request instead of a failure.
+type DataError struct{ Err error }
+
+func (e *DataError) Error() string { return e.Err.Error() }
+
+func (e *DataError) Unwrap() error { return e.Err }
+
 // A CommandHandler does what a command asks for. It must end when ctx does, after the
 // command's deadline or when nobody waits for it any more. Response is marshalled as
 // JSON; nil is none. States that are set with ctx are told to come of the command.
@@ -179,6 +187,8 @@ func call(ctx context.Context, h *Host, handler CommandHandler, w *wire.Command)
 		if r.Error = err.Error(); r.Error == "" {
 			r.Error = "it failed and doesn't say why"
 		}
+		var data *DataError
+		r.Invalid = errors.As(err, &data)
 		return r
 	}
 	if response != nil {

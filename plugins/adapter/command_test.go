@@ -104,6 +104,8 @@ func TestEachCommandIsAnswered(t *testing.T) {
 			switch c.Service {
 			case "fail":
 				return nil, errors.New("the lamp is broken \xff")
+			case "dim":
+				return nil, fmt.Errorf("dimming: %w", &DataError{errors.New("a lamp has no 300 %")})
 			case "panic":
 				panic("oops")
 			case "hang":
@@ -119,7 +121,7 @@ func TestEachCommandIsAnswered(t *testing.T) {
 			return nil, nil
 		})
 		for i, test := range []struct{ service, want string }{
-			{"fine", ""}, {"fail", "the lamp is broken �"}, {"panic", "panicked: oops"}, {"hang", "in time"}, {"wait", ""},
+			{"fine", ""}, {"fail", "the lamp is broken �"}, {"dim", "no 300 %"}, {"panic", "panicked: oops"}, {"hang", "in time"}, {"wait", ""},
 			{"large", "don't fit"}, {"odd", "no JSON"},
 		} {
 			id := uint64(i + 2)
@@ -134,6 +136,9 @@ func TestEachCommandIsAnswered(t *testing.T) {
 			r := host.result()
 			if r.Id != id || !strings.Contains(r.Error, test.want) || (test.service == "fine" && r.Error != "") {
 				t.Errorf("%s: got %v, want an error that says %q", test.service, r, test.want)
+			}
+			if want := test.service == "dim"; r.Invalid != want {
+				t.Errorf("%s: got invalid %v, want %v", test.service, r.Invalid, want)
 			}
 		}
 	})

@@ -19,7 +19,7 @@ func (g *gateway) obey(ctx context.Context, c adapter.Command) (any, error) {
 	}
 	bits, toggles, err := o.point.wanted(c)
 	if err != nil {
-		return nil, err
+		return nil, &adapter.DataError{Err: err}
 	}
 	return nil, o.line.command(ctx, func(ctx context.Context) error {
 		return o.line.write(ctx, o.station, o.point, bits, toggles)

@@ -45,7 +45,7 @@ func (b *bridge) obey(ctx context.Context, c adapter.Command) (any, error) {
 func (b *bridge) prepare(c adapter.Command) (out []outgoing, assume func(), e *entity, err error) {
 	call, err := readCall(c.Service, c.Data)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, nil, &adapter.DataError{Err: err}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -60,6 +60,10 @@ func (b *bridge) prepare(c adapter.Command) (out []outgoing, assume func(), e *e
 		return nil, nil, nil, errors.New("the device is unavailable")
 	}
 	out, assume, err = do(call)
+	var rendering *template.Error
+	if err != nil && !errors.As(err, &rendering) {
+		err = &adapter.DataError{Err: err}
+	}
 	return out, assume, e, err
 }
 

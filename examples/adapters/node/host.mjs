@@ -42,7 +42,7 @@ export class Host {
     this.#credit = welcome.credit;
   }
 
-  /** Says who handles commands: handler({entity_id, service, data, signal}). What it publishes names the command. */
+  /** Says who handles commands: handler({entity_id, service, data, signal}). What it publishes names the command; a RangeError says that the data are wrong. */
   onCommand(handler) { this.#handler = handler; }
 
   /** Declares a device {id, name, entities: [{entity_id, attributes, services}]}. */
@@ -212,7 +212,7 @@ export class Host {
     try {
       this.#answer(id, "", text(await Promise.race([done, aborted])));
     } catch (e) {
-      this.#answer(id, e?.message || String(e));
+      this.#answer(id, e?.message || String(e), "", e instanceof RangeError);
     }
     clearTimeout(timer);
     this.#commands.delete(id);
@@ -225,8 +225,8 @@ export class Host {
     if (entity && !this.#services.get(entity)?.includes(service)) return `${entity} takes no ${service}`;
   }
 
-  #answer(id, error, response = "") {
-    this.#results.push({ after: this.#published, result: { id, error, response } });
+  #answer(id, error, response = "", invalid = false) {
+    this.#results.push({ after: this.#published, result: { id, error, response, invalid } });
     this.#send();
   }
 }

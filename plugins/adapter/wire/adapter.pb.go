@@ -2004,6 +2004,7 @@ type Result struct {
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`            // of the command
 	Error         string                 `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`       // empty: done
 	Response      string                 `protobuf:"bytes,3,opt,name=response,proto3" json:"response,omitempty"` // a JSON value; may be empty
+	Invalid       bool                   `protobuf:"varint,4,opt,name=invalid,proto3" json:"invalid,omitempty"`  // with an error: the command's data are wrong, and nothing was done
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2057,6 +2058,13 @@ func (x *Result) GetResponse() string {
 		return x.Response
 	}
 	return ""
+}
+
+func (x *Result) GetInvalid() bool {
+	if x != nil {
+		return x.Invalid
+	}
+	return false
 }
 
 type Log struct {
@@ -2684,11 +2692,12 @@ const file_adapter_proto_rawDesc = "" +
 	"\aRemoval\x12\x1b\n" +
 	"\tdevice_id\x18\x01 \x01(\tR\bdeviceId\x12\x1d\n" +
 	"\n" +
-	"entity_ids\x18\x02 \x03(\tR\tentityIds\"J\n" +
+	"entity_ids\x18\x02 \x03(\tR\tentityIds\"d\n" +
 	"\x06Result\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05error\x18\x02 \x01(\tR\x05error\x12\x1a\n" +
-	"\bresponse\x18\x03 \x01(\tR\bresponse\"\x81\x02\n" +
+	"\bresponse\x18\x03 \x01(\tR\bresponse\x12\x18\n" +
+	"\ainvalid\x18\x04 \x01(\bR\ainvalid\"\x81\x02\n" +
 	"\x03Log\x124\n" +
 	"\x05level\x18\x01 \x01(\x0e2\x1e.carillon.adapter.v1.Log.LevelR\x05level\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12<\n" +
