@@ -188,7 +188,7 @@ func TestMQTTEndToEnd(t *testing.T) {
 
 	// What happens in the home goes back to the broker.
 	in.do("POST", "/api/states/sensor.room", `{"state":"21.5","attributes":{"unit_of_measurement":"°C"}}`)
-	in.do("POST", "/api/events/doorbell", `{"button":"front"}`)
+	in.ringWhileAway()
 	eventually(t, "the broker has the state", d.has("carillon/sensor/room/state", "21.5"))
 	eventually(t, "the broker has its attributes", d.has("carillon/sensor/room/attributes", `{"unit_of_measurement":"°C"}`))
 	eventually(t, "the broker has the event", func() bool {
@@ -201,6 +201,20 @@ func TestMQTTEndToEnd(t *testing.T) {
 	}
 	last := in.swapMQTT(d, frames, second)
 	in.killWhileCounting(d, last)
+}
+
+// ringWhileAway has the first event happen that is to be published while the adapter is away.
+func (in *instance) ringWhileAway() {
+	in.t.Helper()
+	eventually(in.t, "the adapter knows where it began", func() bool {
+		_, err := os.Stat(filepath.Join(in.home, "data", "plugins", "state", "mqtt", "events_after"))
+		return err == nil
+	})
+	in.do("POST", "/api/plugins/mqtt/disable", "")
+	eventually(in.t, "the adapter is away", func() bool { return in.plugin("mqtt").State == plugins.Disabled })
+	in.do("POST", "/api/events/doorbell", `{"button":"front"}`)
+	in.do("POST", "/api/plugins/mqtt/enable", "")
+	eventually(in.t, "the adapter is back", func() bool { return in.plugin("mqtt").State == plugins.Ready })
 }
 
 // swapMQTT replaces the adapter while a device tells it something: all of it is told, once and in

@@ -124,7 +124,7 @@ func (s *session) takeFollow(w *wire.Follow) *failure {
 		}
 		return nil
 	}
-	f := &follower{s: s, id: w.Id, sel: sel, from: from, snapshot: w.Snapshot, gave: make(chan struct{}, 1), ended: make(chan struct{})}
+	f := &follower{s: s, id: w.Id, sel: sel, from: from, snapshot: w.Snapshot, marks: w.Marks, gave: make(chan struct{}, 1), ended: make(chan struct{})}
 	f.ctx, f.stop = context.WithCancel(s.ctx)
 	f.give(w.Credit)
 	s.follows.mu.Lock()

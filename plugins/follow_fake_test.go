@@ -37,7 +37,7 @@ type heard struct {
 	Events int `json:"events"` // in the call
 }
 
-// Run follows: types=a,b domains=… entities=… choose, snapshot and own ask for it, resume goes on
+// Run follows: types=a,b domains=… entities=… choose, snapshot, own and marks ask for them, resume goes on
 // behind the last of an earlier run, wait=<file> waits as long as it is there.
 func (l *listener) Run(ctx context.Context, h *sdk.Host) error {
 	list := func(word string) []string {
@@ -46,6 +46,7 @@ func (l *listener) Run(ctx context.Context, h *sdk.Host) error {
 	f := sdk.Follow{Selection: sdk.Selection{Types: list("types"), Domains: list("domains"), Entities: list("entities")}}
 	_, f.Snapshot = l.words["snapshot"]
 	_, f.Own = l.words["own"]
+	_, f.Marks = l.words["marks"]
 	if f.After = l.words["after"]; l.words["resume"] != "" {
 		for _, one := range readHeard(l.file) {
 			if one.ID != "" {

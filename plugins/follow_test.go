@@ -87,6 +87,47 @@ func TestFollowResumesOverRestart(t *testing.T) {
 	checkNumbers(t, "", a.ticks())
 }
 
+// What is asked for happens for the first time while the adapter is away: by the mark
+// at the beginning it knows where it began, and misses nothing.
+func TestFollowOfWhatHasNotHappenedYet(t *testing.T) {
+	a := newAudience(t, "types=tick marks resume=yes")
+	a.await("a mark", func() bool { return len(a.heard()) > 0 })
+	if err := a.host.Disable("ears"); err != nil {
+		t.Fatal(err)
+	}
+	a.awaitState("ears", Disabled)
+	a.fire(1, 3)
+	if err := a.host.Enable("ears"); err != nil {
+		t.Fatal(err)
+	}
+	a.awaitTick(3)
+	checkNumbers(t, "", a.ticks())
+}
+
+// A follow is told where it is as events pass that it does not ask for.
+func TestMarks(t *testing.T) {
+	a := newAudience(t, "types=doorbell marks")
+	a.await("a mark", func() bool { return len(a.heard()) > 0 })
+	a.fire(1, markEvery)
+	a.await("another mark", func() bool { return len(a.heard()) > 1 })
+	if _, err := a.rt.Fire(t.Context(), runtime.NewEvent{Type: "doorbell", Source: "api"}); err != nil {
+		t.Fatal(err)
+	}
+	a.await("the doorbell", func() bool { return a.heard()[len(a.heard())-1].Type == "doorbell" })
+	all := a.heard()
+	if len(all) != 3 || !all[0].Mark || !all[1].Mark || all[2].Mark || all[2].ID == "" {
+		t.Fatalf("got %+v, want two marks and the doorbell", all)
+	}
+	from, err := parsePlace(all[0].ID)
+	to, err2 := parsePlace(all[1].ID)
+	if err != nil || err2 != nil || to.seq < from.seq+markEvery {
+		t.Errorf("got marks %q and %q (%v, %v), want them %d apart at least", all[0].ID, all[1].ID, err, err2, markEvery)
+	}
+	if got := a.status("ears").Counters.Followed; got != 1 {
+		t.Errorf("got %d events that were followed, want 1: marks are none", got)
+	}
+}
+
 // Where the journal can't go on, the gap is told, and behind it the present.
 func TestFollowGaps(t *testing.T) {
 	for _, test := range []struct {

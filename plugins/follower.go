@@ -24,6 +24,7 @@ type follower struct {
 	sel      selection
 	from     place
 	snapshot bool
+	marks    bool
 	ctx      context.Context
 	stop     context.CancelFunc
 	gave     chan struct{} // depth 1: credit came
@@ -38,6 +39,7 @@ type follower struct {
 	message []*wire.Happening // not yet sent
 	bytes   int               // of their JSON
 	part    []*runtime.Event  // of the feed or of the journal
+	told    uint64            // of the last id in a message
 }
 
 // A message has at most this many events, and is sent when it has that many
@@ -53,6 +55,10 @@ const (
 	partEvents = 1024
 	partBytes  = 1 << 20
 )
+
+// markEvery is how many events are passed over before a follow is told where it is: its
+// adapter goes on from there, and they are not looked through again.
+const markEvery = 1000
 
 // maxHappening is how large an event's JSON may be for a message to hold it.
 const maxHappening = MaxMessage - 4<<10
@@ -89,6 +95,7 @@ func (f *follower) begin() error {
 		return f.present(sdk.GapAhead)
 	}
 	f.place.Store(f.from.seq)
+	f.told = f.from.seq
 	return nil
 }
 
@@ -121,6 +128,17 @@ func (f *follower) present(reason string) error {
 		}
 	}
 	f.place.Store(cut)
+	return f.mark(cut, min(1, cut)) // also of an empty journal
+}
+
+// mark flushes, with a mark if the last id that was told is at least so many sequences
+// behind.
+func (f *follower) mark(seq, behind uint64) error {
+	if f.marks && seq >= f.told+behind {
+		if err := f.tell(&wire.Happening{Id: f.idOf(seq)}); err != nil {
+			return err
+		}
+	}
 	return f.flush()
 }
 
@@ -170,7 +188,7 @@ func (f *follower) tellAll(events []*runtime.Event, upTo uint64) error {
 		f.place.Store(e.Seq)
 	}
 	f.place.Store(upTo)
-	return f.flush()
+	return f.mark(upTo, markEvery)
 }
 
 // happening returns an event as the contract has it.
@@ -184,7 +202,9 @@ func (f *follower) happening(e *runtime.Event) *wire.Happening {
 	}
 }
 
+// idOf returns the id of a sequence, which is about to be told.
 func (f *follower) idOf(seq uint64) string {
+	f.told = seq
 	b := make([]byte, 0, 32)
 	b = append(b, f.s.a.host.Epoch...)
 	b = append(b, '-')
@@ -223,6 +243,9 @@ func (f *follower) tell(w *wire.Happening) error {
 	f.mu.Lock()
 	f.credit -= 1 + len(w.Json)/4096
 	f.mu.Unlock()
+	if w.Type != "" || w.Gap != nil { // no mark
+		f.s.a.stats.followed.Add(1)
+	}
 	f.message = append(f.message, w)
 	f.bytes += len(w.Json)
 	return nil
@@ -251,7 +274,6 @@ func (f *follower) flush() error {
 	if len(f.message) == 0 {
 		return nil
 	}
-	f.s.a.stats.followed.Add(int64(len(f.message)))
 	m := &wire.FromHost{Message: &wire.FromHost_Happenings{Happenings: &wire.Happenings{Follow: f.id, Happenings: f.message}}}
 	f.message, f.bytes = nil, 0
 	return f.s.out.hand(f.ctx, m)

@@ -34,6 +34,10 @@ type Follow struct {
 	// Own asks also for what this adapter did itself. An adapter that does outside
 	// what it hears at home, and at home what it hears outside, would never end.
 	Own bool
+	// Marks asks also for marks, which have an ID alone: where to go on if nothing that
+	// was asked for happened. One comes at the beginning, unless After says where that
+	// is, and one behind 1,000 events or so that are not asked for.
+	Marks bool
 }
 
 // A Happening is an event of the home.
@@ -52,6 +56,7 @@ type Happening struct {
 	// that were not named till then are not there.
 	Present bool
 	Gap     *Gap // if set, there is nothing else but ID: this is missing
+	Mark    bool // there is nothing else but ID: nothing happened
 }
 
 // A Gap is what a Follow can't tell.
@@ -157,7 +162,7 @@ func (s *follows) begin(f Follow) (*following, error) {
 	s.byID[me.id] = me
 	s.put(&wire.FromAdapter{Message: &wire.FromAdapter_Follow{Follow: &wire.Follow{
 		Id: me.id, Types: all(f.Types), Domains: all(f.Domains), Entities: all(f.Entities),
-		After: valid(f.After), Snapshot: f.Snapshot, Own: f.Own, Credit: followCredit,
+		After: valid(f.After), Snapshot: f.Snapshot, Own: f.Own, Marks: f.Marks, Credit: followCredit,
 	}}})
 	return me, nil
 }
@@ -266,9 +271,12 @@ func happenings(came []*wire.Happening) []Happening {
 	list := make([]Happening, len(came))
 	for i, w := range came {
 		list[i] = Happening{ID: w.Id, Type: w.Type, EntityID: w.EntityId, Source: w.Source, JSON: w.Json, Present: w.Present}
-		if w.Gap != nil {
+		switch {
+		case w.Gap != nil:
 			list[i].Gap = &Gap{w.Gap.From, w.Gap.To, w.Gap.Reason}
-		} else {
+		case w.Type == "" && !w.Present:
+			list[i].Mark = true
+		default:
 			list[i].Time = time.UnixMicro(w.TimeUs).UTC()
 		}
 	}

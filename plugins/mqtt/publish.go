@@ -181,10 +181,16 @@ func (p *publication) gone(present map[string]bool) (out []outgoing) {
 // happenings publishes events, each of them once the broker was reached.
 func (p *publication) happenings(ctx context.Context) error {
 	selection := adapter.Selection{Types: p.s.Events, Domains: p.s.Domains, Entities: p.s.Entities}
-	return p.b.host.Follow(ctx, adapter.Follow{Selection: selection, After: p.after, Own: p.s.Own}, func(list []adapter.Happening) error {
+	return p.b.host.Follow(ctx, adapter.Follow{Selection: selection, After: p.after, Own: p.s.Own, Marks: true}, func(list []adapter.Happening) error {
 		var out []outgoing
 		last := ""
 		for _, h := range list {
+			if h.ID != "" {
+				last = h.ID
+			}
+			if h.Mark {
+				continue
+			}
 			o := outgoing{topic: p.s.Prefix + "/event/" + topicLevel(h.Type), payload: string(h.JSON), qos: 1}
 			if h.Gap != nil {
 				text, err := json.Marshal(map[string]any{"from": h.Gap.From, "to": h.Gap.To, "reason": h.Gap.Reason})
@@ -195,9 +201,6 @@ func (p *publication) happenings(ctx context.Context) error {
 				o.topic, o.payload = p.s.Prefix+"/gap", string(text)
 			}
 			out = append(out, o)
-			if h.ID != "" {
-				last = h.ID
-			}
 		}
 		if err := p.send(ctx, out); err != nil {
 			return err

@@ -98,6 +98,9 @@ func (f *watchedFollow) happening() *wire.Happening {
 	case n == 3:
 		f.seq += 10
 		return f.gap(f.seq-9, "aged_out")
+	case n == 4 && f.want.Marks:
+		f.seq += 1000
+		return &wire.Happening{Id: fmt.Sprintf("%s-%d", testEpoch, f.seq)}
 	default:
 		f.seq++
 	}

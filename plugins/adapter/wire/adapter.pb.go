@@ -1067,7 +1067,7 @@ func (x *Happenings) GetError() string {
 	return ""
 }
 
-// Happening is an event of the home, or a gap.
+// Happening is an event of the home, a gap, or, with an id alone, a mark.
 type Happening struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // "<epoch>-<sequence>", for Follow.after; empty where resuming would leave something out, as within present states
@@ -2187,6 +2187,7 @@ type Follow struct {
 	Snapshot      bool                   `protobuf:"varint,6,opt,name=snapshot,proto3" json:"snapshot,omitempty"` // the present states first, unless all that is behind "after" can be given
 	Own           bool                   `protobuf:"varint,7,opt,name=own,proto3" json:"own,omitempty"`           // also what this adapter did itself
 	Credit        uint32                 `protobuf:"varint,8,opt,name=credit,proto3" json:"credit,omitempty"`     // that may be used before the first FollowCredit; at most 65536
+	Marks         bool                   `protobuf:"varint,9,opt,name=marks,proto3" json:"marks,omitempty"`       // also a happening with an id alone at the beginning, and now and then where nothing else has one
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2275,6 +2276,13 @@ func (x *Follow) GetCredit() uint32 {
 		return x.Credit
 	}
 	return 0
+}
+
+func (x *Follow) GetMarks() bool {
+	if x != nil {
+		return x.Marks
+	}
+	return false
 }
 
 // FollowCredit gives credit back for happenings that were taken, as much as they
@@ -2714,7 +2722,7 @@ const file_adapter_proto_rawDesc = "" +
 	"\x06values\x18\x01 \x03(\v2(.carillon.adapter.v1.Metrics.ValuesEntryR\x06values\x1a9\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xc0\x01\n" +
+	"\x05value\x18\x02 \x01(\x01R\x05value:\x028\x01\"\xd6\x01\n" +
 	"\x06Follow\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05types\x18\x02 \x03(\tR\x05types\x12\x18\n" +
@@ -2723,7 +2731,8 @@ const file_adapter_proto_rawDesc = "" +
 	"\x05after\x18\x05 \x01(\tR\x05after\x12\x1a\n" +
 	"\bsnapshot\x18\x06 \x01(\bR\bsnapshot\x12\x10\n" +
 	"\x03own\x18\a \x01(\bR\x03own\x12\x16\n" +
-	"\x06credit\x18\b \x01(\rR\x06credit\">\n" +
+	"\x06credit\x18\b \x01(\rR\x06credit\x12\x14\n" +
+	"\x05marks\x18\t \x01(\bR\x05marks\">\n" +
 	"\fFollowCredit\x12\x16\n" +
 	"\x06follow\x18\x01 \x01(\x04R\x06follow\x12\x16\n" +
 	"\x06credit\x18\x02 \x01(\rR\x06credit\"\"\n" +
