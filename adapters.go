@@ -60,16 +60,28 @@ func (h *served) pluginStatus(name string) any {
 
 // pluginActions are what can be asked of an adapter.
 func (h *served) pluginActions() map[string]func(name string) error {
-	return map[string]func(name string) error{
+	actions := map[string]func(name string) error{
 		"restart": h.plugins.Restart, "drain": h.plugins.Drain, "disable": h.plugins.Disable, "enable": h.plugins.Enable,
 	}
+	for action, do := range actions {
+		actions[action] = func(name string) error { return pluginError(name, do(name)) }
+	}
+	return actions
 }
 
 // discoverPlugin lets an adapter look for devices.
 func (h *served) discoverPlugin(ctx context.Context, name string, limit time.Duration) (any, error) {
 	found, err := h.plugins.Discover(ctx, name, limit)
+	if err != nil {
+		return nil, pluginError(name, err)
+	}
+	return found, nil
+}
+
+// pluginError says of what kind an error about an adapter is; nil stays nil.
+func pluginError(name string, err error) error {
 	if err == nil {
-		return found, nil
+		return nil
 	}
 	kind := httpd.PluginFailed
 	switch {
@@ -77,8 +89,8 @@ func (h *served) discoverPlugin(ctx context.Context, name string, limit time.Dur
 		kind = httpd.PluginUnknown
 	case errors.Is(err, plugins.ErrDiscovers):
 		kind = httpd.PluginCannot
-	case errors.Is(err, plugins.ErrNotInService), errors.Is(err, plugins.ErrDiscovering):
+	case errors.Is(err, plugins.ErrNotInService), errors.Is(err, plugins.ErrDiscovering), errors.Is(err, plugins.ErrSwitchedOff):
 		kind = httpd.PluginBusy
 	}
-	return nil, &httpd.PluginError{Kind: kind, Err: fmt.Errorf("adapter %.200s: %w", name, err)}
+	return &httpd.PluginError{Kind: kind, Err: fmt.Errorf("adapter %.200s: %w", name, err)}
 }

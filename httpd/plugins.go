@@ -53,7 +53,7 @@ func (s *Server) postPlugin(c *call) error {
 		return s.postDiscover(c, name)
 	}
 	if err := s.PluginActions[action](name); err != nil {
-		return refuse(fasthttp.StatusNotFound, "Adapter %.200s: %v.", name, err)
+		return err
 	}
 	s.log.Info("adapter: "+action+" on request", "adapter", name, "remote", remote(c.RequestCtx))
 	c.SetStatusCode(fasthttp.StatusAccepted)

@@ -12,8 +12,11 @@ import (
 func testPlugins(asked *[]string) (list func() any, actions map[string]func(string) error) {
 	ask := func(action string) func(string) error {
 		return func(name string) error {
+			if name == "off" {
+				return &PluginError{PluginBusy, errors.New("adapter off is switched off")}
+			}
 			if name != "mqtt" {
-				return errors.New("there is no such adapter")
+				return &PluginError{PluginUnknown, errors.New("adapter " + name + ": there is no such adapter")}
 			}
 			*asked = append(*asked, action)
 			return nil

@@ -49,6 +49,7 @@ var routeCases = []struct {
 	{"POST", "/api/plugins", "", 405, "GET, HEAD, OPTIONS"},
 	{"POST", "/api/plugins/mqtt/restart", "", 202, `{"message":"Adapter mqtt: restart is under way."}`},
 	{"POST", "/api/plugins/zigbee/restart", "", 404, "Adapter zigbee: there is no such adapter."},
+	{"POST", "/api/plugins/off/restart", "", 409, "Adapter off is switched off."},
 	{"POST", "/api/plugins/mqtt/explode", "", 404, "what can be asked of an adapter is disable, discover, restart."},
 	{"POST", "/api/plugins/mqtt", "", 404, "what can be asked of an adapter"},
 	{"POST", "/api/plugins/mqtt/discover", "", 200, `{"limit":10}`},

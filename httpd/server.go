@@ -64,7 +64,7 @@ type Server struct {
 	// is no such adapter.
 	Plugin func(name string) any
 	// PluginActions are what POST /api/plugins/<name>/<action> begins, by action,
-	// without waiting for its end. The error is that there is no such adapter.
+	// without waiting for its end. The error may be a *PluginError.
 	PluginActions map[string]func(name string) error
 	// DiscoverPlugin is POST /api/plugins/<name>/discover: it lets an adapter look for
 	// devices for as long as is given, and returns what it found, for encoding/json. Its

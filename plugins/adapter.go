@@ -179,7 +179,7 @@ func (a *adapter) decide(ctx context.Context) bool {
 // again.
 func (a *adapter) leave() bool {
 	a.routes.refuse(fmt.Errorf("adapter %s is gone", a.name))
-	if err := a.entities.drop(a.entities.all()); err != nil {
+	if err := a.entities.drop("", a.entities.all()); err != nil {
 		a.log().Warn("letting go of an adapter's entities", "err", err)
 	}
 	a.mu.Lock()
@@ -200,7 +200,7 @@ func (a *adapter) rest(why Reason) {
 	}
 	a.set(Disabled, why, "")
 	a.routes.refuse(fmt.Errorf("adapter %s is stopped (%s)", a.name, why))
-	a.lose(a.name)
+	a.lose(fmt.Sprintf("%s@%d", a.name, a.lastNumber())) // who spoke for them last
 }
 
 // stopped tells that the adapter is not to run any more.
@@ -211,7 +211,7 @@ func (a *adapter) stopped(why Reason) {
 
 // take notes what became of a transition.
 func (a *adapter) take(o outcome) {
-	kept := o.now != nil && o.failure != nil
+	goesOn := o.now != nil && o.failure != nil
 	a.cur = o.now
 	if o.failure == nil {
 		a.refused = nil
@@ -224,11 +224,11 @@ func (a *adapter) take(o outcome) {
 	if o.cancelled {
 		return
 	}
-	if o.failure.permanent || kept {
+	if o.failure.permanent || goesOn {
 		a.refused = o.spec
 	}
-	if kept {
-		a.tell(o.failure, o.number, true, 0)
+	if goesOn {
+		a.tell(o.failure, o.number, kept, 0)
 		if o.rolledBack {
 			a.inService(o)
 		}
@@ -236,7 +236,7 @@ func (a *adapter) take(o outcome) {
 		return
 	}
 	a.note(nil)
-	a.lose(a.name)
+	a.lose(fmt.Sprintf("%s@%d", a.name, a.lastNumber())) // who spoke for them last
 	a.crashed(o.failure, o.number)
 }
 
@@ -246,7 +246,13 @@ func (a *adapter) lost() {
 	g := a.cur
 	a.cur, a.refused = nil, nil
 	a.note(nil)
-	if a.under != nil || a.wanted().spec == nil {
+	if a.wanted().spec == nil {
+		return
+	}
+	if a.under != nil {
+		if !g.retired.Load() {
+			a.tell(g.why(), g.number, succeeded, 0)
+		}
 		return
 	}
 	if time.Since(a.since) > a.host.times.window {
@@ -270,7 +276,7 @@ func (a *adapter) crashed(f *failure, number int) {
 		a.set(BackingOff, f.Reason, f.Error())
 		a.retryAt(now.Add(wait))
 		a.routes.refuse(fmt.Errorf("adapter %s is not running: %w", a.name, f))
-		a.tell(f, number, false, wait)
+		a.tell(f, number, nothing, wait)
 		return
 	}
 	if !f.permanent {
@@ -279,7 +285,7 @@ func (a *adapter) crashed(f *failure, number int) {
 	a.refused = a.spec
 	a.set(Failed, f.Reason, f.Error())
 	a.routes.refuse(fmt.Errorf("adapter %s has failed: %w", a.name, f))
-	a.tell(f, number, false, 0)
+	a.tell(f, number, nothing, 0)
 }
 
 // backOff returns how long to wait after the crash of this number, from 1: twice as
@@ -292,13 +298,24 @@ func backOff(first, most time.Duration, crash int, chance float64) time.Duration
 	return min(time.Duration(float64(wait)*(0.8+0.4*chance)), most)
 }
 
+// What follows on a failure, besides that it is tried again or not.
+type aftermath int
+
+const (
+	nothing   aftermath = iota
+	kept                // what ran before goes on
+	succeeded           // another generation is starting already
+)
+
 // tell reports a failure. Retry is when it is tried again; 0 if it is not.
-func (a *adapter) tell(f *failure, number int, kept bool, retry time.Duration) {
+func (a *adapter) tell(f *failure, number int, then aftermath, retry time.Duration) {
 	text := strings.TrimSpace(f.Error())
 	log := a.log().With("generation", fmt.Sprintf("%s@%d", a.name, number), "reason", f.Reason, "err", text)
 	switch {
-	case kept:
+	case then == kept:
 		log.Warn("adapter failed; what ran before goes on")
+	case then == succeeded:
+		log.Warn("adapter failed; another takes over")
 	case retry > 0:
 		log.Warn("adapter failed; it is started again", "in", retry.Round(time.Millisecond))
 	default:
@@ -307,7 +324,7 @@ func (a *adapter) tell(f *failure, number int, kept bool, retry time.Duration) {
 	a.host.metrics.failures(a.name, f.Reason)
 	a.host.report(runtime.AdapterFailed, fmt.Sprintf("%s@%d", a.name, number), map[string]any{
 		"adapter": a.name, "generation": number, "reason": f.Reason, "error": text[:min(len(text), 2000)],
-		"kept": kept, "retry_seconds": retry.Seconds(),
+		"kept": then == kept, "retry_seconds": retry.Seconds(),
 	})
 }
 

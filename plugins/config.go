@@ -84,8 +84,11 @@ func (c *AdapterConfig) sameProcess(d *AdapterConfig) bool {
 
 // path returns the executable's path.
 func (c *AdapterConfig) path(dir string) string {
-	if c.Path == "" || filepath.IsAbs(c.Path) {
-		return c.Path
+	switch {
+	case c.Path == "":
+		return ""
+	case filepath.IsAbs(c.Path):
+		return filepath.Clean(c.Path)
 	}
 	return filepath.Join(dir, c.Path)
 }

@@ -23,10 +23,11 @@ func (p *publisher) convert(entries []entry) {
 		}
 		b := &progress{id: e.batch.Id, items: len(e.batch.Items), size: e.size}
 		for i, item := range e.batch.Items {
+			_, ahead := p.ahead[item]
 			if err := p.convertItem(origin{b, i}, item); err != nil {
 				p.refuse(origin{b, i}, err)
 			}
-			if item.GetRemoval() != nil {
+			if item.GetRemoval() != nil || item.GetDevice() != nil && !ahead {
 				p.declareAhead(entries[n:], i+1)
 			}
 		}
@@ -53,11 +54,13 @@ func (p *publisher) unit(changes, events bool) *unit {
 }
 
 // declareAhead declares all devices that the entries tell of before they take
-// something away: one registration serves them all. The first skip items are
-// done.
+// something away, with a Removal or with a Device that has less than before: what stands
+// in front of that may be about it. One registration serves them all. The first skip
+// items are done.
 func (p *publisher) declareAhead(entries []entry, skip int) {
 	var devices []*wire.Device
 	var items []*wire.Item
+	seen := map[string]bool{}
 	p.ahead, p.follows = map[*wire.Item]error{}, map[string]bool{}
 collect:
 	for _, e := range entries {
@@ -67,6 +70,10 @@ collect:
 		for _, item := range todo {
 			switch i := item.Item.(type) {
 			case *wire.Item_Device:
+				if seen[i.Device.Id] || p.s.a.entities.shrinks(i.Device) {
+					break collect
+				}
+				seen[i.Device.Id] = true
 				devices, items = append(devices, i.Device), append(items, item)
 			case *wire.Item_State:
 				p.follows[i.State.EntityId] = true
@@ -107,14 +114,19 @@ func (p *publisher) state(o origin, w *wire.State, story runtime.Context) error 
 	if e == nil {
 		return notDeclared(w.EntityId)
 	}
+	deferred := p.follows[e.id]
 	delete(p.follows, e.id)
-	if err := checkState(w.State); err != nil {
-		return err
-	}
-	if w.Attributes != "" && w.Attributes != e.extra {
-		if err := e.merge(w.Attributes); err != nil {
-			return fmt.Errorf("the attributes of %s %w", e.id, err)
+	err := checkState(w.State)
+	if err == nil && w.Attributes != "" && w.Attributes != e.extra {
+		if err = e.merge(w.Attributes); err != nil {
+			err = fmt.Errorf("the attributes of %s %w", e.id, err)
 		}
+	}
+	if err != nil {
+		if deferred {
+			p.show(o, e, false, story) // its device left that to the state
+		}
+		return err
 	}
 	e.state, e.known = w.State, true
 	var back []*entity
@@ -193,7 +205,7 @@ func (p *publisher) removal(w *wire.Removal, story runtime.Context) error {
 	for {
 		err := p.remove(ids, story)
 		if err == nil {
-			return p.s.a.entities.drop(ids)
+			return p.s.a.entities.drop(w.DeviceId, ids)
 		}
 		if p.ctx.Err() != nil || errors.Is(err, runtime.ErrClosed) {
 			return err

@@ -152,6 +152,9 @@ func (es *entities) add(generation int, d *wire.Device) error {
 			return fmt.Errorf("the attributes of %s %w", e.EntityId, err)
 		}
 	}
+	if _, known := es.devices[d.Id]; !known && len(es.devices) >= maxEntities {
+		return fmt.Errorf("an adapter has at most %d devices", maxEntities)
+	}
 	if len(es.byID)+fresh > maxEntities {
 		return fmt.Errorf("an adapter has at most %d entities", maxEntities)
 	}
@@ -189,6 +192,21 @@ func (es *entities) put(generation int, d *wire.Device, attributes []json.RawMes
 	es.devices[d.Id] = ids
 }
 
+// shrinks reports whether a device has fewer entities than before.
+func (es *entities) shrinks(d *wire.Device) bool {
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	former := es.devices[d.Id]
+	if len(former) == 0 {
+		return false
+	}
+	now := make(map[string]bool, len(d.Entities))
+	for _, e := range d.Entities {
+		now[e.EntityId] = true
+	}
+	return slices.ContainsFunc(former, func(id string) bool { return !now[id] })
+}
+
 // register tells the runtime which of some entities the adapter has.
 func (es *entities) register(ids []string) error {
 	var a runtime.Amendment
@@ -208,10 +226,32 @@ func (es *entities) register(ids []string) error {
 	return es.a.host.Runtime.Amend(es.a.producer(), a)
 }
 
-// drop forgets entities, and devices that have none then.
-func (es *entities) drop(ids []string) error {
+// drop forgets entities, and devices that have none then; so also one that never had any.
+func (es *entities) drop(device string, ids []string) error {
 	es.changing.Lock()
 	defer es.changing.Unlock()
+	if device != "" && len(ids) == 0 {
+		es.mu.Lock()
+		delete(es.devices, device)
+		es.mu.Unlock()
+		return nil
+	}
+	return es.dropAll(ids)
+}
+
+// dropUndeclared drops those that a generation has not declared, and returns their ids.
+func (es *entities) dropUndeclared(generation int) ([]string, error) {
+	es.changing.Lock()
+	defer es.changing.Unlock()
+	left := es.undeclared(generation)
+	if len(left) == 0 {
+		return nil, nil
+	}
+	return left, es.dropAll(left)
+}
+
+// dropAll drops entities. Callers hold changing.
+func (es *entities) dropAll(ids []string) error {
 	es.mu.Lock()
 	for _, id := range ids {
 		e := es.byID[id]
@@ -264,8 +304,8 @@ func (es *entities) find(generation int, device string, ids []string) ([]*entity
 	es.mu.Lock()
 	defer es.mu.Unlock()
 	if device != "" {
-		ids = append(slices.Clone(es.devices[device]), ids...)
-		if len(ids) == 0 {
+		of, declared := es.devices[device]
+		if ids = append(slices.Clone(of), ids...); !declared {
 			return nil, fmt.Errorf("device %.100q is not declared", device)
 		}
 	}

@@ -210,6 +210,7 @@ func (f *fake) Session(stream wire.Adapter_SessionServer) error {
 	}
 	f.misbehave()
 	f.badFollows()
+	f.tellStory()
 	f.publish(device("lamp-"+f.id(), f.id()), state(f.id(), "off", ""))
 	if f.has("all") {
 		f.publishAll()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,10 +34,13 @@ type folders struct {
 	files map[string]file         // by path
 	other map[string]*otherFolder // by path
 	own   *watch.Folder
+
+	hidden map[string]string // paths of which another has the name: that one's path
 }
 
 // An otherFolder is watched for the sake of some of its files.
 type otherFolder struct {
+	names  []string // of the files, sorted
 	folder *watch.Folder
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -51,10 +56,15 @@ func (f *folders) init(h *Host) {
 
 // watch makes the watch of one folder. Looked is called after each look at it.
 func (f *folders) watch(dir string, match func(string) bool, looked func()) *watch.Folder {
+	first := true // owned by the watch
 	return &watch.Folder{
 		Dir: dir, Match: match, Flat: true, Quiet: f.h.Quiet, Every: rereadEvery, MaxFile: maxProgram, Programs: true, Log: f.h.Log,
 		OnChange: func(changes []watch.Change) {
 			f.mu.Lock()
+			if first { // what an earlier watch knew is not told to be gone
+				first = false
+				maps.DeleteFunc(f.files, func(path string, _ file) bool { return filepath.Dir(path) == filepath.Clean(dir) })
+			}
 			for _, c := range changes {
 				path := filepath.Join(dir, c.Path)
 				if c.Gone {
@@ -70,25 +80,30 @@ func (f *folders) watch(dir string, match func(string) bool, looked func()) *wat
 	}
 }
 
-// follow watches the folders of these paths, and no others.
+// follow watches the folders of these paths, and no others. A folder is looked at anew when
+// other files of it are of interest: its watch knows nothing of those.
 func (f *folders) follow(ctx context.Context, paths []string) {
-	wanted := map[string]bool{}
-	for _, path := range paths {
+	wanted := map[string][]string{} // names, by folder
+	slices.Sort(paths)
+	for _, path := range slices.Compact(paths) {
 		if dir := filepath.Dir(path); dir != filepath.Clean(f.h.Dir) {
-			wanted[dir] = true
+			wanted[dir] = append(wanted[dir], filepath.Base(path))
 		}
 	}
 	f.mu.Lock()
 	var over []*otherFolder
 	for dir, o := range f.other {
-		if !wanted[dir] {
+		if !slices.Equal(wanted[dir], o.names) {
 			over = append(over, o)
 			delete(f.other, dir)
+			maps.DeleteFunc(f.files, func(path string, _ file) bool {
+				return filepath.Dir(path) == dir && !slices.Contains(wanted[dir], filepath.Base(path))
+			})
 		}
 	}
-	for dir := range wanted {
+	for dir, names := range wanted {
 		if f.other[dir] == nil && ctx.Err() == nil {
-			f.other[dir] = f.begin(ctx, dir)
+			f.other[dir] = f.begin(ctx, dir, names)
 		}
 	}
 	f.mu.Unlock()
@@ -98,8 +113,8 @@ func (f *folders) follow(ctx context.Context, paths []string) {
 }
 
 // begin watches one more folder.
-func (f *folders) begin(ctx context.Context, dir string) *otherFolder {
-	o := &otherFolder{done: make(chan struct{}), looked: make(chan struct{})}
+func (f *folders) begin(ctx context.Context, dir string, names []string) *otherFolder {
+	o := &otherFolder{names: names, done: make(chan struct{}), looked: make(chan struct{})}
 	looked := sync.OnceFunc(func() { close(o.looked) })
 	o.folder = f.watch(dir, f.h.isNamed(dir), looked)
 	ctx, o.cancel = context.WithCancel(ctx)
@@ -145,18 +160,28 @@ func (f *folders) get(path string) (file, bool) {
 	}
 }
 
-// own returns the executables of the adapters' folder, by the name of their adapter.
+// ownFiles returns the executables of the adapters' folder, by the name of their adapter. Of
+// several with one name, such as relay and relay.old, it is the first.
 func (f *folders) ownFiles() map[string]string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	list := map[string]string{}
-	for path, known := range f.files {
+	list, hidden := map[string]string{}, map[string]string{}
+	for _, path := range slices.Sorted(maps.Keys(f.files)) {
+		known := f.files[path]
 		if filepath.Dir(path) != filepath.Clean(f.h.Dir) || !known.executable && known.err == nil {
 			continue
 		}
 		base := filepath.Base(path)
-		list[strings.TrimSuffix(base, filepath.Ext(base))] = path
+		name := strings.TrimSuffix(base, filepath.Ext(base))
+		if list[name] == "" {
+			list[name] = path
+			continue
+		}
+		if hidden[path] = list[name]; f.hidden[path] != list[name] {
+			f.h.log().Warn("an executable is not run: another is the adapter of its name (give it another name, or move it elsewhere)", "adapter", name, "file", path, "runs", list[name])
+		}
 	}
+	f.hidden = hidden
 	return list
 }
 

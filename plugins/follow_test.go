@@ -104,6 +104,30 @@ func TestFollowOfWhatHasNotHappenedYet(t *testing.T) {
 	checkNumbers(t, "", a.ticks())
 }
 
+// What was said of an adapter's entities while it was disabled is its own doing: it is not
+// told that they are unavailable.
+func TestOwnWhileDisabled(t *testing.T) {
+	a := newAudience(t, "types=state_changed,tick snapshot resume=yes")
+	a.awaitFollow()
+	a.fire(1, 1)
+	a.awaitTick(1)
+	if err := a.host.Disable("ears"); err != nil {
+		t.Fatal(err)
+	}
+	a.awaitShown("light.listener", runtime.Unavailable)
+	if err := a.host.Enable("ears"); err != nil {
+		t.Fatal(err)
+	}
+	a.awaitShown("light.listener", "listening")
+	a.fire(2, 2)
+	a.awaitTick(2)
+	for _, one := range a.heard() {
+		if one.EntityID == "light.listener" {
+			t.Errorf("got %s of %s by %q, want nothing of its own", one.JSON, one.EntityID, one.Source)
+		}
+	}
+}
+
 // A follow is told where it is as events pass that it does not ask for.
 func TestMarks(t *testing.T) {
 	a := newAudience(t, "types=doorbell marks")

@@ -238,7 +238,7 @@ func (f *follower) tell(w *wire.Happening) error {
 	}
 	if g := w.Gap; g != nil {
 		f.s.a.count(&f.s.a.stats.followGaps, "follow_"+g.Reason, 1)
-		f.s.a.log().Warn("an adapter that follows misses events", "generation", f.s.g.source, "from", g.From, "to", g.To, "reason", g.Reason)
+		f.s.a.logGap(f.s.g.source, g)
 	}
 	f.mu.Lock()
 	f.credit -= 1 + len(w.Json)/4096

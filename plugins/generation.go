@@ -33,6 +33,7 @@ type generation struct {
 	session *session
 	ended   chan struct{} // closed by watch: its process is gone, and all that it published is in the journal
 	retired atomic.Bool   // it was told to end
+	onTrial atomic.Bool   // it took over, and is to be ready before another is given up
 	ready   atomic.Bool   // by its last word on its health
 }
 
@@ -220,7 +221,7 @@ func (g *generation) watch() {
 	s.close(g.why())
 	s.pub.finish()
 	g.program.free()
-	if !g.retired.Load() {
+	if !g.retired.Load() && !g.onTrial.Load() {
 		g.a.lose(g.source)
 	}
 	close(g.ended)

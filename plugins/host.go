@@ -65,6 +65,8 @@ type Host struct {
 	giveUp     context.CancelFunc
 	complained atomic.Int64 // when it last was, in Unix nanoseconds
 
+	reconciling sync.Mutex // held by reconcile
+
 	mu sync.Mutex
 	// Guarded by mu.
 	ctx      context.Context // of Run; nil before
@@ -202,6 +204,8 @@ func (h *Host) isNamed(dir string) func(string) bool {
 
 // reconcile makes every adapter want what files and configuration say.
 func (h *Host) reconcile() {
+	h.reconciling.Lock() // what is read first must be in force first
+	defer h.reconciling.Unlock()
 	h.mu.Lock()
 	ctx, config := h.ctx, h.config
 	h.mu.Unlock()
@@ -320,47 +324,66 @@ func (h *Host) settled() {
 	h.checkReady()
 }
 
-// ErrUnknown says that there is no adapter of that name.
-var ErrUnknown = errors.New("there is no such adapter")
+var (
+	// ErrUnknown says that there is no adapter of that name.
+	ErrUnknown = errors.New("there is no such adapter")
+	// ErrSwitchedOff says that the configuration wants it not to run.
+	ErrSwitchedOff = errors.New("the configuration says disabled: true; take that out to run it")
+)
 
-// control changes what is wanted of an adapter.
-func (h *Host) control(name string, change func(*wanted)) error {
+// control changes what is wanted of an adapter. The error is ErrUnknown or change's.
+func (h *Host) control(name string, change func(*wanted) error) (err error) {
 	h.init()
 	h.mu.Lock()
 	a := h.adapters[name]
 	h.mu.Unlock()
-	if a == nil || !a.ask(change) {
+	if a == nil || !a.ask(func(w *wanted) { err = change(w) }) {
 		return ErrUnknown
 	}
-	return nil
+	return err
 }
 
 // Restart starts the adapter anew: beside the one that runs, as for a new
 // executable, or at once if it backs off, has failed or was stopped. Its crashes are
-// forgotten. It returns before that is done. The error is ErrUnknown.
+// forgotten. It returns before that is done. The error is ErrUnknown or ErrSwitchedOff.
 func (h *Host) Restart(name string) error {
-	return h.control(name, func(w *wanted) { w.off, w.asked = "", w.asked+1 })
+	return h.control(name, func(w *wanted) error { return w.again() })
 }
 
 // Enable starts the adapter if it was disabled or drained. The error is
-// ErrUnknown.
+// ErrUnknown or ErrSwitchedOff.
 func (h *Host) Enable(name string) error {
-	return h.control(name, func(w *wanted) {
-		if w.off != "" {
-			w.off, w.asked = "", w.asked+1
+	return h.control(name, func(w *wanted) error {
+		if w.off == "" {
+			return nil
 		}
+		return w.again()
 	})
+}
+
+func (w *wanted) again() error {
+	if w.spec != nil && w.spec.conf.Disabled {
+		return ErrSwitchedOff
+	}
+	w.off, w.asked = "", w.asked+1
+	return nil
 }
 
 // Drain lets the adapter publish what it holds and let go of its hardware, for up
 // to 30 s, and ends it, until Enable or Restart. The error is ErrUnknown.
 func (h *Host) Drain(name string) error {
-	return h.control(name, func(w *wanted) { w.off, w.drain = ReasonDrained, h.times.patience })
+	return h.control(name, func(w *wanted) error {
+		w.off, w.drain = ReasonDrained, h.times.patience
+		return nil
+	})
 }
 
 // Disable is Drain with less patience: 5 s.
 func (h *Host) Disable(name string) error {
-	return h.control(name, func(w *wanted) { w.off, w.drain = ReasonDisabled, h.times.drain })
+	return h.control(name, func(w *wanted) error {
+		w.off, w.drain = ReasonDisabled, h.times.drain
+		return nil
+	})
 }
 
 // Status returns how one adapter is, and whether there is one of that name.

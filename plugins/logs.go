@@ -21,12 +21,14 @@ type logLimits struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	left    limiter
+	gaps    limiter         // of the server's lines about gaps in follows
 	refused map[string]bool // reasons that refuse told
 }
 
 const (
 	logBurst = 200
 	logEvery = 50 * time.Millisecond
+	gapBurst = 20
 	// maxFields bounds the fields of a structured line.
 	maxFields = 32
 )
@@ -154,4 +156,14 @@ func cut(s string, n int) string {
 		s = s[:n] + "…"
 	}
 	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// logGap logs that a follow misses events: some lines at once, then one a second.
+func (a *adapter) logGap(source string, g *wire.Gap) {
+	a.logs.mu.Lock()
+	ok, leftOut := a.logs.gaps.allow(time.Now(), gapBurst, time.Second)
+	a.logs.mu.Unlock()
+	if ok {
+		a.log().Warn("an adapter that follows misses events", "generation", source, "from", g.From, "to", g.To, "reason", g.Reason, "left_out", leftOut)
+	}
 }

@@ -77,8 +77,10 @@ func (a *adapter) count(c *atomic.Int64, reason string, n int) {
 type values struct {
 	a *adapter
 
-	mu      sync.Mutex
-	numbers map[string]*atomic.Uint64 // bits of a float64, by name; guarded by mu
+	mu sync.Mutex
+	// Guarded by mu.
+	numbers    map[string]*atomic.Uint64 // bits of a float64, by name
+	generation int                       // that they are of: the last one that said any
 }
 
 // maxValues is how many numbers an adapter may show.
@@ -86,9 +88,19 @@ const maxValues = 100
 
 var validMetric = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
 
-// put takes numbers in. Names that are none, and those over the limit, are
-// counted and left out.
-func (v *values) put(numbers map[string]float64) {
+// put takes numbers of a generation in. Those of one before it are forgotten. Names that
+// are none, and those over the limit, are counted and left out.
+func (v *values) put(generation int, numbers map[string]float64) {
+	v.mu.Lock()
+	if generation > v.generation {
+		v.generation = generation
+		v.forget()
+	}
+	late := generation < v.generation
+	v.mu.Unlock()
+	if late {
+		return
+	}
 	for name, x := range numbers {
 		v.mu.Lock()
 		n := v.numbers[name]
@@ -117,6 +129,11 @@ func (v *values) name(name string) string {
 func (v *values) clear() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.forget()
+}
+
+// forget takes all numbers away. Callers hold mu.
+func (v *values) forget() {
 	for name := range v.numbers {
 		v.a.host.metrics.set.UnregisterMetric(v.name(name))
 	}

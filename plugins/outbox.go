@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 
+	"google.golang.org/protobuf/proto"
+
 	"carillon/plugins/adapter/wire"
 )
 
@@ -14,13 +16,19 @@ type outbox struct {
 	wake   chan struct{}       // depth 1: it only says that there is something
 	events chan *wire.FromHost // for hand; never closed
 
-	mu   sync.Mutex
-	list []*wire.FromHost // guarded by mu
+	mu sync.Mutex
+	// Guarded by mu.
+	list  []*wire.FromHost
+	bytes int // of those in list
 }
 
 // maxOutbox is more than all that may wait: beyond it the adapter has stopped
 // reading.
 const maxOutbox = Credit + 4*maxCommands
+
+// maxOutboxBytes is more than what an adapter that reads leaves waiting: a refused item
+// takes half a kilobyte of its Ack.
+const maxOutboxBytes = 32 << 20
 
 func (o *outbox) init() {
 	o.wake, o.events = make(chan struct{}, 1), make(chan *wire.FromHost)
@@ -40,8 +48,9 @@ func (o *outbox) hand(ctx context.Context, m *wire.FromHost) error {
 // put reports whether there was room.
 func (o *outbox) put(m *wire.FromHost) bool {
 	o.mu.Lock()
-	full := len(o.list) >= maxOutbox
+	full := len(o.list) >= maxOutbox || o.bytes > maxOutboxBytes
 	if !full {
+		o.bytes += proto.Size(m)
 		o.list = append(o.list, m)
 	}
 	o.mu.Unlock()
@@ -59,6 +68,7 @@ func (o *outbox) take(ctx context.Context) (*wire.FromHost, bool) {
 		if len(o.list) > 0 {
 			m := o.list[0]
 			o.list[0] = nil
+			o.bytes -= proto.Size(m)
 			if o.list = o.list[1:]; len(o.list) == 0 {
 				o.list = nil
 			}

@@ -307,7 +307,7 @@ func (p *publisher) giveUp(err error) {
 // refuse notes that an item is not stored.
 func (p *publisher) refuse(o origin, why error) {
 	text := why.Error()
-	o.batch.errors = append(o.batch.errors, &wire.ItemError{Item: uint32(o.item), Message: text[:min(len(text), 500)]})
+	o.batch.errors = append(o.batch.errors, &wire.ItemError{Item: uint32(o.item), Message: cut(text, 500)})
 	p.s.a.refuse(text)
 }
 

@@ -153,7 +153,7 @@ func (s *session) take(m *wire.FromAdapter) *failure {
 	case *wire.FromAdapter_Log:
 		s.a.logged(m.Log)
 	case *wire.FromAdapter_Metrics:
-		s.a.values.put(m.Metrics.GetValues())
+		s.a.values.put(s.g.number, m.Metrics.GetValues())
 	case *wire.FromAdapter_Beat:
 		return s.beats.answer(m.Beat.GetNumber())
 	case *wire.FromAdapter_Follow:

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,28 +21,11 @@ func TestSwapUnderLoad(t *testing.T) {
 	b := newBench(t, nil, "lamps", "version=1 count rate=5000 per=10")
 	b.awaitShown("light.lamp", "off")
 	old := b.awaitState("lamps", Ready)
-	stop := make(chan struct{})
-	commands := make(chan int)
-	go func() {
-		done := 0
-		for {
-			select {
-			case <-stop:
-				commands <- done
-				return
-			default:
-			}
-			if _, err := b.call("turn_on", "light.lamp"); err != nil {
-				t.Errorf("command %d: %v", done, err)
-			}
-			done++
-		}
-	}()
+	stop := b.keepCalling()
 	b.await("there is load", func() bool { return len(b.numbers()["1"]) > 500 })
 	b.put("lamps", "version=2 count rate=5000 per=10")
 	b.await("the new one publishes", func() bool { return len(b.numbers()["2"]) > 500 })
-	close(stop)
-	if done := <-commands; done < 10 {
+	if done := stop(); done < 10 {
 		t.Errorf("only %d commands were done", done)
 	}
 	b.stop()
@@ -66,6 +50,33 @@ func TestSwapUnderLoad(t *testing.T) {
 }
 
 // A new one that fails in any way changes nothing.
+// keepCalling gives one command after another until stop is called, which returns how many
+// there were. None may fail.
+func (b *bench) keepCalling() (stop func() int) {
+	over, commands := make(chan struct{}), make(chan int, 1)
+	go func() {
+		done := 0
+		for {
+			select {
+			case <-over:
+				commands <- done
+				return
+			default:
+			}
+			if _, err := b.call("turn_on", "light.lamp"); err != nil && b.t.Context().Err() == nil {
+				b.t.Errorf("command %d: %v", done, err)
+			}
+			done++
+		}
+	}()
+	end := sync.OnceFunc(func() { close(over) })
+	b.t.Cleanup(end)
+	return func() int {
+		end()
+		return <-commands
+	}
+}
+
 func TestBadSwap(t *testing.T) {
 	for _, test := range []struct {
 		words  string
@@ -76,11 +87,13 @@ func TestBadSwap(t *testing.T) {
 		{"version=2 exit=1", ReasonExit, true},
 		{"version=2 undescribed", ReasonTimeout, true},
 		{"version=2 unhealthy", ReasonUnhealthy, false},
+		{"version=2 unhealthy crash", ReasonExit, false},
 	} {
 		t.Run(test.words, func(t *testing.T) {
 			b := newBench(t, func(b *bench) { b.host.times.call = 500 * time.Millisecond }, "lamps", "version=1")
 			b.awaitShown("light.lamp", "off")
 			old := b.awaitState("lamps", Ready)
+			stop := b.keepCalling()
 			b.put("lamps", test.words)
 			b.await("the failure is told", func() bool { return slices.Contains(b.failures(), string(test.reason)) })
 			b.await("the old one runs", func() bool {
@@ -93,6 +106,7 @@ func TestBadSwap(t *testing.T) {
 			if got := b.status("lamps"); test.beside != (got.PID == old.PID) {
 				t.Errorf("process: got %d, had %d", got.PID, old.PID)
 			}
+			stop()
 			if r, err := b.call("turn_on", "light.lamp"); err != nil || string(r.Response) != `{"by":"1"}` {
 				t.Errorf("turn_on: got %v, want an answer of the old one", err)
 			}
@@ -103,6 +117,24 @@ func TestBadSwap(t *testing.T) {
 			b.await("the next one is taken", func() bool { s := b.status("lamps"); return s.Version == "3" && s.State == Ready && s.Reason == "" })
 		})
 	}
+}
+
+// That the old one ends while its successor starts is told, as any other end.
+func TestOldOneEndsDuringSwap(t *testing.T) {
+	b := newBench(t, func(b *bench) { b.host.times.config = 10 * time.Second }, "lamps", "version=1")
+	b.awaitShown("light.lamp", "off")
+	old := b.awaitState("lamps", Ready)
+	b.put("lamps", "version=2 unconfigured")
+	b.await("the next one starts", func() bool { return b.host.adapters["lamps"].lastNumber() == 2 })
+	if err := syscall.Kill(old.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	b.await("it is told", func() bool { return slices.Contains(b.failures(), string(ReasonExit)) })
+	if !strings.Contains(b.logged(), "adapter failed; another takes over") {
+		t.Errorf("the log does not say that another takes over:\n%s", b.logged())
+	}
+	b.put("lamps", "version=3")
+	b.await("the next one is taken", func() bool { s := b.status("lamps"); return s.Version == "3" && s.State == Ready })
 }
 
 func TestExclusiveHandOver(t *testing.T) {

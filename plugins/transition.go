@@ -186,23 +186,37 @@ func (t *transition) failed(err error, now *generation) outcome {
 }
 
 // open puts a generation into service. One that is to be ready and does not
-// become so is ended.
+// become so is ended; commands wait until it is.
 func (t *transition) open(g *generation, ready bool) error {
 	g.asked = t.want.asked
+	g.onTrial.Store(ready)
 	if err := g.open(); err != nil {
 		return err
 	}
-	t.a.routes.open(g.session)
 	if ready {
-		if err := g.awaitReady(t.a.host.times.healthy); err != nil {
-			t.a.routes.hold()
+		if err := g.prove(t.a.host.times.healthy); err != nil {
 			g.retire(ReasonUnhealthy, t.a.host.times.exit)
 			return err
 		}
 	}
+	t.a.routes.open(g.session)
 	t.a.running(g)
 	go g.attend()
 	return nil
+}
+
+// prove waits until it is ready. Its entities are not lost with it meanwhile: another may
+// take over.
+func (g *generation) prove(patience time.Duration) error {
+	if err := g.awaitReady(patience); err != nil {
+		return err
+	}
+	g.onTrial.Store(false)
+	if g.session.ctx.Err() == nil {
+		return nil
+	}
+	<-g.ended // watch may have taken it for one on trial
+	return g.why()
 }
 
 // awaitReady waits until it says that it is ready.
@@ -220,6 +234,7 @@ func (g *generation) awaitReady(patience time.Duration) error {
 		case <-time.After(pause):
 			pause = min(2*pause, g.a.host.times.poll/20)
 		case <-g.session.ctx.Done():
+			<-g.ended // the end of its process says more than that of the connection
 			return g.why()
 		case <-limit.C:
 			if err != nil {
@@ -252,11 +267,12 @@ func (g *generation) attend() {
 		select {
 		case <-time.After(pause):
 		case <-claim.C:
-			if left := g.a.entities.undeclared(g.number); len(left) > 0 {
+			left, err := g.a.entities.dropUndeclared(g.number)
+			if len(left) > 0 {
 				g.a.log().Info("entities are let go: the adapter did not declare them again", "generation", g.source, "entities", len(left))
-				if err := g.a.entities.drop(left); err != nil {
-					g.a.log().Warn("letting go of entities", "err", err)
-				}
+			}
+			if err != nil {
+				g.a.log().Warn("letting go of entities", "err", err)
 			}
 		case <-g.session.ctx.Done():
 			return
