@@ -67,6 +67,7 @@ func (b *bench) keepCalling() (stop func() int) {
 				b.t.Errorf("command %d: %v", done, err)
 			}
 			done++
+			<-time.After(time.Millisecond)
 		}
 	}()
 	end := sync.OnceFunc(func() { close(over) })
