@@ -356,24 +356,34 @@ func (a *adapter) shut() {
 // lose makes all entities unavailable: nobody speaks for them.
 func (a *adapter) lose(source string) {
 	ids := a.entities.all()
-	a.entities.lose()
-	changes := make([]runtime.Change, 0, len(ids))
-	for _, id := range ids {
-		if a.host.Runtime.State(id) != nil {
-			changes = append(changes, runtime.Change{EntityID: id, State: runtime.Unavailable, Source: source})
-		}
-	}
-	for len(changes) > 0 && a.host.publishing.Err() == nil {
-		_, err := a.host.Runtime.Set(a.host.publishing, changes...)
-		if err == nil {
+	a.entities.forgetShown(ids)
+	for {
+		err := a.setUnavailable(ids, source)
+		if err == nil || a.host.publishing.Err() != nil {
 			return
 		}
 		a.host.complain(err)
 		select {
 		case <-time.After(a.host.times.retry):
 		case <-a.host.publishing.Done():
+			return
 		}
 	}
+}
+
+// setUnavailable makes those of some entities unavailable that have a state.
+func (a *adapter) setUnavailable(ids []string, source string) error {
+	changes := make([]runtime.Change, 0, len(ids))
+	for _, id := range ids {
+		if a.host.Runtime.State(id) != nil {
+			changes = append(changes, runtime.Change{EntityID: id, State: runtime.Unavailable, Source: source})
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	_, err := a.host.Runtime.Set(a.host.publishing, changes...)
+	return err
 }
 
 // obey answers a command: it is a runtime.Handler.
@@ -381,7 +391,7 @@ func (a *adapter) obey(ctx context.Context, c *runtime.Command) (json.RawMessage
 	began := time.Now()
 	a.stats.commands.Add(1)
 	for {
-		s, err := a.routes.find(ctx, &a.entities, c.EntityID)
+		s, err := a.routes.find(ctx, &a.entities, c.EntityID, a.host.times.silent)
 		if err != nil {
 			a.stats.failures.Add(1)
 			a.host.metrics.command(a.name, "refused", began)

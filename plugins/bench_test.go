@@ -37,7 +37,7 @@ var impatient = times{
 	health: time.Second, healthy: 500 * time.Millisecond, poll: 500 * time.Millisecond,
 	beat: 50 * time.Millisecond, hang: 2 * time.Second,
 	drain: 2 * time.Second, patience: 2 * time.Second, settle: time.Second, exit: 500 * time.Millisecond,
-	claim: 500 * time.Millisecond, first: 50 * time.Millisecond, most: time.Second, window: time.Minute,
+	silent: 300 * time.Millisecond, claim: 500 * time.Millisecond, first: 50 * time.Millisecond, most: time.Second, window: time.Minute,
 	retry: 10 * time.Millisecond,
 }
 

@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -143,16 +144,17 @@ func (p *publisher) state(o origin, w *wire.State, story runtime.Context) error 
 // show proposes what an entity is.
 func (p *publisher) show(o origin, e *entity, force bool, story runtime.Context) {
 	c := runtime.Change{EntityID: e.id, State: e.state, ForceUpdate: force, Context: story, Source: p.s.g.source}
+	present := p.s.a.host.Runtime.State(e.id)
 	switch {
 	case e.away:
 		c.State = runtime.Unavailable
 	case !e.known:
 		c.State = "unknown"
-		if present := p.s.a.host.Runtime.State(e.id); present != nil && present.State != runtime.Unavailable {
+		if present != nil && present.State != runtime.Unavailable {
 			c.State = present.State
 		}
 	}
-	if !e.told {
+	if !e.told || present == nil || !bytes.Equal(present.Attributes, e.merged) { // others may have changed or removed it
 		c.Attributes, e.told = e.merged, true
 	}
 	u := p.unit(true, false)

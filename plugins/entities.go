@@ -250,6 +250,16 @@ func (es *entities) dropUndeclared(generation int) ([]string, error) {
 	return left, es.dropAll(left)
 }
 
+// missUndeclared makes unavailable what a generation has not declared. What it declares
+// meanwhile waits, and is shown behind that.
+func (es *entities) missUndeclared(generation int, source string) error {
+	es.changing.Lock()
+	defer es.changing.Unlock()
+	ids := es.undeclared(generation)
+	es.forgetShown(ids)
+	return es.a.setUnavailable(ids, source)
+}
+
 // dropAll drops entities. Callers hold changing.
 func (es *entities) dropAll(ids []string) error {
 	es.mu.Lock()
@@ -290,12 +300,14 @@ func (es *entities) count() int {
 	return len(es.byID)
 }
 
-// lose forgets what the entities showed: nobody speaks for them any more.
-func (es *entities) lose() {
+// forgetShown forgets what entities showed: nobody speaks for them any more.
+func (es *entities) forgetShown(ids []string) {
 	es.mu.Lock()
 	defer es.mu.Unlock()
-	for _, e := range es.byID {
-		e.known, e.told, e.away = false, false, false
+	for _, id := range ids {
+		if e := es.byID[id]; e != nil {
+			e.known, e.told, e.away = false, false, false
+		}
 	}
 }
 

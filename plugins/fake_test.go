@@ -43,6 +43,7 @@ func TestMain(m *testing.M) {
 type fake struct {
 	wire.UnimplementedAdapterServer
 	words map[string]string
+	began time.Time
 
 	conf   fakeConfig
 	stream wire.Adapter_SessionServer
@@ -76,7 +77,7 @@ func (p *fakePlugin) GRPCClient(context.Context, *goplugin.GRPCBroker, *grpc.Cli
 }
 
 func runFake(words string) {
-	f := &fake{words: map[string]string{}, drain: make(chan struct{}), over: make(chan struct{}), more: make(chan struct{}, 1)}
+	f := &fake{words: map[string]string{}, began: time.Now(), drain: make(chan struct{}), over: make(chan struct{}), more: make(chan struct{}, 1)}
 	for word := range strings.FieldsSeq(words) {
 		k, v, _ := strings.Cut(word, "=")
 		f.words[k] = v
@@ -168,6 +169,9 @@ func (f *fake) Health(ctx context.Context, _ *wire.HealthRequest) (*wire.HealthR
 		if err == nil && len(text) > 0 {
 			return &wire.HealthResponse{Ready: bytes.HasPrefix(text, []byte("ready")), Detail: string(text)}, nil
 		}
+	}
+	if late, _ := time.ParseDuration(f.words["late"]); time.Since(f.began) < late {
+		return &wire.HealthResponse{Detail: "the gateway does not answer yet"}, nil
 	}
 	if f.has("unhealthy") {
 		return &wire.HealthResponse{Detail: "the gateway does not answer"}, nil

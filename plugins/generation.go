@@ -35,6 +35,7 @@ type generation struct {
 	retired atomic.Bool   // it was told to end
 	onTrial atomic.Bool   // it took over, and is to be ready before another is given up
 	ready   atomic.Bool   // by its last word on its health
+	former  bool          // it was started again for one that was ready; static after open
 }
 
 // prepare starts a process of the spec and configures it. Ctx ends the attempt
@@ -302,3 +303,6 @@ func (g *generation) drain(timeout time.Duration) error {
 	}
 	return nil
 }
+
+// wasReady reports whether another that takes its place must be ready, too.
+func (g *generation) wasReady() bool { return g.ready.Load() || g.former }

@@ -48,6 +48,7 @@ type times struct {
 	patience time.Duration // Drain, when that was asked for
 	settle   time.Duration // commands under way, before Drain
 	exit     time.Duration // from the end of the session to that of the process
+	silent   time.Duration // until what a generation has not declared is unavailable if it isn't ready, and takes no commands
 	claim    time.Duration // until what a new generation doesn't declare is let go
 	first    time.Duration // back-off after the first crash
 	most     time.Duration // the longest back-off
@@ -62,7 +63,7 @@ var usualTimes = times{
 	health: time.Second, healthy: 10 * time.Second, poll: 10 * time.Second,
 	beat: time.Second, hang: 5 * time.Second,
 	drain: 5 * time.Second, patience: 30 * time.Second, settle: 2 * time.Second, exit: 500 * time.Millisecond,
-	claim: 30 * time.Second,
+	silent: 3 * time.Second, claim: 30 * time.Second,
 	first: 500 * time.Millisecond, most: time.Minute, window: 10 * time.Minute,
 	retry: 100 * time.Millisecond,
 }

@@ -2,8 +2,10 @@ package plugins
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // routes tell which session takes commands.
@@ -11,6 +13,7 @@ type routes struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	session *session
+	opened  time.Time     // when session was
 	refusal error         // why none takes any; nil: one is about to
 	news    chan struct{} // closed and replaced when something changes
 }
@@ -20,7 +23,7 @@ func (r *routes) init() { r.news = make(chan struct{}) }
 func (r *routes) change(s *session, refusal error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.session, r.refusal = s, refusal
+	r.session, r.opened, r.refusal = s, time.Now(), refusal
 	close(r.news)
 	r.news = make(chan struct{})
 }
@@ -43,20 +46,29 @@ func (r *routes) changed() {
 }
 
 // find returns the session that takes commands for the entity. It waits for a
-// session that is about to begin or to declare the entity.
-func (r *routes) find(ctx context.Context, es *entities, entityID string) (*session, error) {
+// session that is about to begin, and then for as long as is given to declare the entity.
+func (r *routes) find(ctx context.Context, es *entities, entityID string, silent time.Duration) (*session, error) {
 	for {
 		r.mu.Lock()
-		s, refusal, news := r.session, r.refusal, r.news
+		s, opened, refusal, news := r.session, r.opened, r.refusal, r.news
 		r.mu.Unlock()
+		var late <-chan time.Time
 		if refusal != nil {
 			return nil, refusal
 		}
 		if s != nil && !s.draining.Load() && es.of(s.g.number, entityID) != nil {
 			return s, nil
 		}
+		if s != nil && !s.draining.Load() {
+			wait := silent - time.Since(opened)
+			if wait <= 0 {
+				return nil, errors.New("it is unavailable: its adapter has not declared it since it started")
+			}
+			late = time.After(wait)
+		}
 		select {
 		case <-news:
+		case <-late:
 		case <-ctx.Done():
 			return nil, fmt.Errorf("the adapter is not ready for it: %w", ctx.Err())
 		}

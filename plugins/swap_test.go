@@ -120,6 +120,57 @@ func TestBadSwap(t *testing.T) {
 	}
 }
 
+// A second mistake on the heels of the first does not lose what ran before either.
+func TestTwoBadSwaps(t *testing.T) {
+	b := newBench(t, nil, "lamps", "version=1 late=300ms") // so it is not ready again when the second one takes its turn
+	b.awaitShown("light.lamp", "off")
+	old := b.awaitState("lamps", Ready)
+	b.put("lamps", "version=2 unhealthy")
+	b.await("the first is tried", func() bool { return !alive(old.PID) })
+	b.put("lamps", "version=3 unhealthy")
+	b.await("the second is refused", func() bool {
+		return b.host.adapters["lamps"].lastNumber() >= 5 && b.status("lamps").State == Ready && b.status("lamps").Reason == ReasonUnhealthy
+	})
+	if got := b.status("lamps"); got.Version != "1" {
+		t.Errorf("got version %s in service, want 1", got.Version)
+	}
+}
+
+// A generation that is not ready, and has not declared what the one before it had, speaks
+// for none of it: it is unavailable soon, and takes no commands.
+func TestUndeclaredIsUnavailable(t *testing.T) {
+	health := filepath.Join(t.TempDir(), "health")
+	b := newBench(t, func(b *bench) { b.host.times.claim, b.host.times.poll = time.Hour, 50*time.Millisecond }, "lamps", "version=1 health="+health)
+	b.awaitShown("light.lamp", "off")
+	if err := os.WriteFile(health, []byte("the gateway is gone"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitState("lamps", Degraded)
+	b.host.SetConfig(map[string]AdapterConfig{"lamps": {Config: []byte(`{"name":"other"}`)}})
+	b.awaitShown("light.other", "off")
+	b.awaitShown("light.lamp", runtime.Unavailable)
+	if _, err := b.call("turn_on", "light.lamp"); err == nil || !strings.Contains(err.Error(), "has not declared it since it started") {
+		t.Errorf("turn_on: got %v, want that it is unavailable", err)
+	}
+	b.host.SetConfig(nil)
+	b.awaitShown("light.lamp", "off")
+}
+
+// What others do to an entity is not for long: its adapter's next state has its attributes.
+func TestEntityThatOthersRemove(t *testing.T) {
+	b := newBench(t, nil, "lamps", "version=1")
+	b.awaitShown("light.lamp", "off")
+	if err := b.rt.Remove(t.Context(), "light.lamp", runtime.Remote, runtime.Context{}, "api"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.call("turn_on", "light.lamp"); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(b.rt.State("light.lamp").Attributes); got != `{"friendly_name":"Lamp"}` {
+		t.Errorf("attributes: got %s, want those that it declared", got)
+	}
+}
+
 // That the old one ends while its successor starts is told, as any other end.
 func TestOldOneEndsDuringSwap(t *testing.T) {
 	b := newBench(t, func(b *bench) { b.host.times.config = 10 * time.Second }, "lamps", "version=1")

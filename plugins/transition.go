@@ -105,7 +105,7 @@ func (t *transition) swap() outcome {
 	if err != nil {
 		return t.failed(err, t.old)
 	}
-	wasReady, former := t.old.ready.Load(), t.a.host.copies.hold(t.old.program)
+	wasReady, former := t.old.wasReady(), t.a.host.copies.hold(t.old.program)
 	t.retire(ReasonSwapped, t.a.host.times.drain)
 	if err := t.open(g, wasReady); err != nil {
 		return t.rollBack(err, former)
@@ -126,7 +126,7 @@ func (t *transition) handOver() outcome {
 			return t.failed(f, t.old)
 		}
 	}
-	wasReady, former := t.old.ready.Load(), t.a.host.copies.hold(t.old.program)
+	wasReady, former := t.old.wasReady(), t.a.host.copies.hold(t.old.program)
 	t.retire(ReasonSwapped, t.a.host.times.drain)
 	g, err := t.a.prepare(t.ctx, t.want.spec)
 	if err == nil {
@@ -146,6 +146,7 @@ func (t *transition) rollBack(why error, former *program) outcome {
 	defer cancel()
 	g, err := t.a.prepareProgram(ctx, t.old.spec, former)
 	if err == nil {
+		g.former = t.old.wasReady()
 		err = t.open(g, false)
 	}
 	if err != nil {
@@ -251,6 +252,9 @@ func (g *generation) attend() {
 	t := &g.a.host.times
 	claim := time.NewTimer(t.claim)
 	defer claim.Stop()
+	silent := time.NewTimer(t.silent)
+	defer silent.Stop()
+	due, missed := false, false
 	pause := t.poll / 500
 	for {
 		ready, detail, err := g.health(g.session.ctx)
@@ -261,11 +265,17 @@ func (g *generation) attend() {
 			return
 		}
 		g.a.feels(g, ready, detail)
+		if due && !ready && !missed {
+			missed = true
+			g.miss()
+		}
 		if pause = min(2*pause, t.poll/20); ready {
 			pause = t.poll
 		}
 		select {
 		case <-time.After(pause):
+		case <-silent.C:
+			due = true
 		case <-claim.C:
 			left, err := g.a.entities.dropUndeclared(g.number)
 			if len(left) > 0 {
@@ -277,5 +287,13 @@ func (g *generation) attend() {
 		case <-g.session.ctx.Done():
 			return
 		}
+	}
+}
+
+// miss makes unavailable what was declared before and not by this generation, which is
+// not ready: nobody speaks for it. The claim on it stays.
+func (g *generation) miss() {
+	if err := g.a.entities.missUndeclared(g.number, g.source); err != nil {
+		g.a.log().Warn("making entities unavailable that the adapter has not declared again", "generation", g.source, "err", err)
 	}
 }
