@@ -57,6 +57,7 @@ type Host struct {
 	copies     store
 	folders    folders
 	spawner    spawner
+	guard      guard
 	feed       feed
 	reports    chan runtime.NewEvent // see reportsDepth; never closed
 	scanned    chan struct{}         // closed when Dir was looked at once
@@ -152,6 +153,7 @@ func (h *Host) Run(ctx context.Context) error {
 	spawning, stopSpawning := context.WithCancel(context.Background())
 	defer stopSpawning()
 	go h.spawner.run(spawning)
+	defer h.guard.close()
 	telling, stopTelling := context.WithCancel(context.Background())
 	var teller sync.WaitGroup
 	teller.Go(func() { h.tellReports(telling) })

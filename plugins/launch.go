@@ -47,7 +47,7 @@ func (h *Host) start(ctx context.Context, l *launch) (p *process, conn *grpc.Cli
 	if err != nil {
 		return nil, nil, &failure{Reason: ReasonStart, Err: err}
 	}
-	p = &process{spawn: &h.spawner, memory: l.conf.Memory, hello: newHello(), lines: l.lines, exited: make(chan struct{}), quiet: make(chan struct{})}
+	p = &process{spawn: &h.spawner, guard: &h.guard, log: h.log(), memory: l.conf.Memory, hello: newHello(), lines: l.lines, exited: make(chan struct{}), quiet: make(chan struct{})}
 	config := &goplugin.ClientConfig{
 		HandshakeConfig:  sdk.Handshake,
 		Plugins:          goplugin.PluginSet{},

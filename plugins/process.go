@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -24,6 +25,8 @@ type process struct {
 	// Static after start.
 	cmd    *exec.Cmd
 	spawn  *spawner
+	guard  *guard
+	log    *slog.Logger
 	memory int64
 	hello  *hello
 	lines  func(stream, line string, more int) // gets stdout behind the first line, and stderr
@@ -99,6 +102,7 @@ func (p *process) Start(ctx context.Context) error {
 	outW.Close()
 	errW.Close()
 	if err == nil {
+		p.guard.add(p.cmd.Process.Pid, p.log)
 		err = p.limitMemory()
 	}
 	if err != nil {
@@ -154,6 +158,7 @@ func (p *process) limitMemory() error {
 	err := limitMemory(p.cmd.Process.Pid, p.memory)
 	if err != nil {
 		p.cmd.Process.Kill()
+		p.guard.remove(p.cmd.Process.Pid)
 		p.cmd.Wait()
 	}
 	return err
@@ -165,11 +170,13 @@ func (p *process) wait(readers *sync.WaitGroup, pipes ...*os.File) {
 	if awaitExit(p.cmd.Process.Pid) {
 		p.mu.Lock()
 		killGroup(p.cmd.Process)
+		p.guard.remove(p.cmd.Process.Pid)
 		err = p.cmd.Wait()
 	} else {
 		err = p.cmd.Wait()
 		p.mu.Lock()
 		killGroup(p.cmd.Process)
+		p.guard.remove(p.cmd.Process.Pid)
 	}
 	p.reaped = true
 	p.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -41,17 +42,16 @@ func runServer(dir string) {
 	select {}
 }
 
-// No adapter outlives a server that is killed.
+// No adapter outlives a server that is killed, nor does what it has started.
 func TestNoOrphans(t *testing.T) {
-	if goruntime.GOOS != "linux" {
-		t.Skip("a child learns of its parent's death on Linux only; elsewhere adapters notice the end of their connection")
-	}
 	dir := t.TempDir()
+	note := filepath.Join(dir, "child")
 	if err := os.Mkdir(filepath.Join(dir, "plugins"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"lamps", "stopped"} {
-		if err := os.WriteFile(filepath.Join(dir, "plugins", name), script(t, "version=1"), 0o755); err != nil {
+		text := []byte("#!/bin/sh\nsleep 600 &\necho $! >> " + note + "\n" + strings.TrimPrefix(string(script(t, "version=1")), "#!/bin/sh\n"))
+		if err := os.WriteFile(filepath.Join(dir, "plugins", name), text, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,6 +82,20 @@ func TestNoOrphans(t *testing.T) {
 	if len(pids) != 2 {
 		t.Fatal("the server did not start its adapters")
 	}
+	children, err := os.ReadFile(note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field := range strings.FieldsSeq(string(children)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil || !alive(pid) {
+			t.Fatalf("child %q: want a living process", field)
+		}
+		pids = append(pids, pid)
+	}
+	if len(pids) != 4 {
+		t.Fatalf("got %v, want two adapters and a child of each", pids)
+	}
 	if err := syscall.Kill(pids[1], syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +103,7 @@ func TestNoOrphans(t *testing.T) {
 		t.Fatal(err)
 	}
 	deadline := time.Now().Add(time.Second)
-	for alive(pids[0]) || alive(pids[1]) {
+	for slices.ContainsFunc(pids, alive) {
 		if time.Now().After(deadline) {
 			t.Fatalf("adapters %v live a second after their server", pids)
 		}

@@ -1,0 +1,52 @@
+//go:build unix
+
+package plugins
+
+import (
+	"log/slog"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A guard that was killed is started again with the next adapter, and knows of all.
+func TestGuardThatIsKilled(t *testing.T) {
+	var g guard
+	t.Cleanup(g.close)
+	sleeper := func() (*exec.Cmd, <-chan struct{}) {
+		cmd := exec.Command("sleep", "600")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			cmd.Wait()
+		}()
+		t.Cleanup(func() { cmd.Process.Kill() })
+		g.add(cmd.Process.Pid, slog.New(slog.DiscardHandler))
+		return cmd, ended
+	}
+	_, first := sleeper()
+	if err := g.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-g.ended
+	_, second := sleeper()
+	third, _ := sleeper()
+	g.remove(third.Process.Pid)
+	g.in.Close() // as the end of the server does
+	for i, ended := range []<-chan struct{}{first, second} {
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Errorf("process %d outlives the server", i+1)
+		}
+	}
+	<-g.ended
+	if !alive(third.Process.Pid) {
+		t.Error("what was taken away from the guard is killed")
+	}
+}
