@@ -139,14 +139,10 @@ func (c *loadtestFlags) define(fs *flag.FlagSet) {
 // parse reads the command line into c.
 func (c *loadtestFlags) parse(args []string) error {
 	fs := flag.NewFlagSet("loadtest", flag.ContinueOnError)
-	fs.SetOutput(c.stderr)
-	fs.Usage = func() {
-		fmt.Fprint(fs.Output(), loadtestUsage)
-		fs.PrintDefaults()
-	}
 	c.define(fs)
 	o := &c.o
-	if err := fs.Parse(args); err != nil {
+	words, err := parseFlags(fs, loadtestUsage, args, c.stdout)
+	if err != nil {
 		return err
 	}
 	if c.disturb {
@@ -155,18 +151,17 @@ func (c *loadtestFlags) parse(args []string) error {
 	o.Token = firstOf(o.Token, os.Getenv("CARILLON_TOKEN"))
 	o.NoReconnect = !c.reconnect
 	c.command = "carillon loadtest " + redact(args)
-	if fs.NArg() > 1 {
-		return fmt.Errorf("one URL is enough, got %q; flags go before it", fs.Args())
+	if len(words) > 1 {
+		return fmt.Errorf("one URL is enough, got %q", words)
 	}
-	if fs.NArg() == 0 {
+	if len(words) == 0 {
 		if o.ListenOnly {
 			return errors.New("-listen-only needs the URL of a stream")
 		}
 		return nil
 	}
 	var token string
-	var err error
-	c.url, token, err = serverURL(fs.Arg(0))
+	c.url, token, err = serverURL(words[0])
 	if token != "" {
 		o.Token = token
 	}

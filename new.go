@@ -38,26 +38,17 @@ var adapterName = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 // not be made, 2 for a wrong command line.
 func runNew(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("new", flag.ContinueOnError)
-	flags.SetOutput(stderr)
 	source := flags.String("carillon", "", "the `folder` with Carillon's source")
-	flags.Usage = func() {
-		fmt.Fprint(stderr, newUsage)
-		flags.PrintDefaults()
+	words, err := parseFlags(flags, newUsage, args, stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
 	}
-	kind := ""
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		kind, args = args[0], args[1:]
+	name := ""
+	if err == nil {
+		name, err = newName(words)
 	}
-	if err := flags.Parse(args); err != nil {
-		return exitOf(err)
-	}
-	if kind != "adapter" || flags.NArg() != 1 {
-		fmt.Fprintln(stderr, "carillon new: say what and its name, such as: carillon new adapter desk-lamp")
-		return 2
-	}
-	name := flags.Arg(0)
-	if !adapterName.MatchString(name) || len(name) > 64 {
-		fmt.Fprintf(stderr, "carillon new: %q is no name of an adapter: lower-case letters and digits, with single - between them, such as desk-lamp\n", name)
+	if err != nil {
+		fmt.Fprintln(stderr, "carillon new:", err)
 		return 2
 	}
 	if err := newAdapter(name, *source); err != nil {
@@ -66,6 +57,23 @@ func runNew(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stdout, "Made the adapter %s. Its test, and how it gets into a home:\n  cd %s && go test . && go build -o HOME/plugins/ .\n", name, name)
 	return 0
+}
+
+// newName returns the name of the adapter that is to be made.
+func newName(words []string) (string, error) {
+	switch {
+	case len(words) > 0 && words[0] != "adapter":
+		return "", fmt.Errorf("%q can't be made; an adapter can: carillon new adapter desk-lamp", words[0])
+	case len(words) < 2:
+		return "", errors.New("say what and its name, such as: carillon new adapter desk-lamp")
+	case len(words) > 2:
+		return "", fmt.Errorf("%q is one word too many: the name is one word, such as desk-lamp", words[2])
+	}
+	name := words[1]
+	if !adapterName.MatchString(name) || len(name) > 64 {
+		return "", fmt.Errorf("%q is no name of an adapter: lower-case letters and digits, with single - between them, such as desk-lamp", name)
+	}
+	return name, nil
 }
 
 // newAdapter makes the folder, or nothing.

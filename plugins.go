@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -54,7 +55,7 @@ type pluginsCommand struct {
 // refuses or can't be reached, 2 for a wrong command line.
 func runPlugins(args []string, stdout, stderr io.Writer) int {
 	c := &pluginsCommand{stdout: stdout}
-	rest, err := c.parse(args, stderr)
+	rest, err := c.parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
 	}
@@ -82,34 +83,50 @@ func runPlugins(args []string, stdout, stderr io.Writer) int {
 }
 
 // parse reads the flags into c and returns what else there is.
-func (c *pluginsCommand) parse(args []string, stderr io.Writer) (rest []string, err error) {
+func (c *pluginsCommand) parse(args []string) (rest []string, err error) {
 	fs := flag.NewFlagSet("plugins", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	fs.Usage = func() {
-		fmt.Fprint(stderr, pluginsUsage)
-		fs.PrintDefaults()
-	}
 	server := fs.String("server", "http://127.0.0.1:8123", "the server's `address`; the one that serve prints, with its token, will do")
 	fs.StringVar(&c.token, "token", "", "`credential` to send")
 	fs.BoolVar(&c.json, "json", false, "print the list, or what is discovered, as JSON")
 	fs.DurationVar(&c.timeout, "timeout", 10*time.Second, "how long discover looks, 1s to 60s")
-	for len(args) > 0 { // flags may stand behind the names, too
-		if err := fs.Parse(args); err != nil {
-			return nil, err
+	rest, err = parseFlags(fs, pluginsUsage, args, c.stdout)
+	if err != nil {
+		return nil, err
+	}
+	fs.Visit(func(f *flag.Flag) {
+		if f.Name == "timeout" && (len(rest) == 0 || rest[0] != "discover") {
+			err = errors.New("-timeout is for discover only")
 		}
-		if args = fs.Args(); len(args) > 0 {
-			rest, args = append(rest, args[0]), args[1:]
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	u, token, err := serverURL(*server)
 	if err != nil {
 		return nil, err
 	}
 	c.server, c.token = u, firstOf(c.token, token, os.Getenv("CARILLON_TOKEN"), homeToken(u))
-	if len(rest) == 1 {
-		return nil, fmt.Errorf("%s needs the name of an adapter, such as: carillon plugins %s hostsensors", rest[0], rest[0])
+	return rest, checkPluginWords(rest)
+}
+
+// checkPluginWords checks what is asked, and of which adapters.
+func checkPluginWords(words []string) error {
+	if len(words) == 0 {
+		return nil
 	}
-	return rest, nil
+	verbs := []string{"restart", "drain", "disable", "enable", "discover"}
+	if !slices.Contains(verbs, words[0]) {
+		return fmt.Errorf("%q can't be asked of adapters; what can is %s", words[0], strings.Join(verbs, ", "))
+	}
+	if len(words) == 1 {
+		return fmt.Errorf("%s needs the name of an adapter, such as: carillon plugins %s hostsensors", words[0], words[0])
+	}
+	for _, name := range words[1:] {
+		if !plugins.ValidName(name) {
+			return fmt.Errorf("%q is no name of an adapter; `carillon plugins` lists them", name)
+		}
+	}
+	return nil
 }
 
 // ask sends a request and returns the answer's body.

@@ -28,21 +28,32 @@ import (
 	"carillon/scripts/filter/worker"
 )
 
-// runServe is `carillon serve`.
+const serveUsage = `Usage: carillon serve [-home DIR] [-listen ADDR]
+
+Runs a home until SIGINT or SIGTERM. SIGHUP looks at all files again.
+CARILLON_TOKEN sets the administrator's token.
+
+Example:
+  carillon serve -home ./home -listen 127.0.0.1:8123
+
+Flags:
+`
+
+// runServe is the command serve. It returns the exit status: 0, 1 if the home could not be
+// run, 2 for a wrong command line.
 func runServe(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("serve", flag.ContinueOnError)
-	flags.SetOutput(stderr)
 	home := flags.String("home", "./home", "the home's `folder`; it is made if it is missing")
 	listen := flags.String("listen", "", "the `address` to listen on; default is the configuration's server.listen, 127.0.0.1:8123")
-	flags.Usage = func() {
-		fmt.Fprint(stderr, "Usage: carillon serve [-home DIR] [-listen ADDR]\n\nRuns a home until SIGINT or SIGTERM. SIGHUP looks at all files again.\nCARILLON_TOKEN sets the administrator's token.\n\nExample:\n  carillon serve -home ./home -listen 127.0.0.1:8123\n\nFlags:\n")
-		flags.PrintDefaults()
+	words, err := parseFlags(flags, serveUsage, args, stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
 	}
-	if err := flags.Parse(args); err != nil {
-		return exitOf(err)
+	if err == nil && len(words) > 0 {
+		err = fmt.Errorf("%q is one word too many; the home is given by -home", words[0])
 	}
-	if flags.NArg() > 0 {
-		fmt.Fprintf(stderr, "carillon serve: %q is one word too many; the home is given by -home\n", flags.Arg(0))
+	if err != nil {
+		fmt.Fprintln(stderr, "carillon serve:", err)
 		return 2
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -81,11 +81,6 @@ func runTail(args []string, stdout, stderr io.Writer) int {
 // parse reads the command line into t.
 func (t *tailer) parse(args []string) error {
 	fs := flag.NewFlagSet("tail", flag.ContinueOnError)
-	fs.SetOutput(t.stderr)
-	fs.Usage = func() {
-		fmt.Fprint(fs.Output(), tailUsage)
-		fs.PrintDefaults()
-	}
 	query := map[string]*string{
 		"type":      fs.String("type", "", "only events of these `types`, separated by commas; * matches any characters"),
 		"domain":    fs.String("domain", "", "only events of entities in these `domains`"),
@@ -95,15 +90,16 @@ func (t *tailer) parse(args []string) error {
 	fs.StringVar(&t.token, "token", "", "`credential` to send; by default CARILLON_TOKEN of the environment")
 	fs.BoolVar(&t.json, "json", false, "print each event's JSON as it came")
 	fs.IntVar(&t.limit, "n", 0, "end after this many `events`; 0 goes on")
-	if err := fs.Parse(args); err != nil {
+	words, err := parseFlags(fs, tailUsage, args, t.stdout)
+	if err != nil {
 		return err
 	}
-	if fs.NArg() > 1 {
-		return fmt.Errorf("one URL is enough, got %q; flags go before it", fs.Args())
+	if len(words) > 1 {
+		return fmt.Errorf("one URL is enough, got %q", words)
 	}
-	raw := fs.Arg(0)
-	if raw == "" {
-		raw = "http://127.0.0.1:8123"
+	raw := "http://127.0.0.1:8123"
+	if len(words) == 1 {
+		raw = words[0]
 	}
 	u, token, err := serverURL(raw)
 	if err != nil {

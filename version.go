@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -28,23 +29,26 @@ func versionName() string {
 	return "devel"
 }
 
+const versionUsage = `Usage: carillon version
+
+Prints the version, the Go release and the system it was built for.
+
+Example:
+  carillon version
+`
+
 func runVersion(args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("version", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	flags.Usage = func() {
-		fmt.Fprintln(stderr, "Usage: carillon version\n\nPrints the version, the Go release and the system it was built for.\n\nExample:\n  carillon version")
+	words, err := parseFlags(flag.NewFlagSet("version", flag.ContinueOnError), versionUsage, args, stdout)
+	if errors.Is(err, flag.ErrHelp) {
+		return 0
 	}
-	if err := flags.Parse(args); err != nil {
-		return exitOf(err)
+	if err == nil && len(words) > 0 {
+		err = fmt.Errorf("%q is one word too many", words[0])
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "carillon version:", err)
+		return 2
 	}
 	fmt.Fprintf(stdout, "carillon %s %s %s/%s\n", versionName(), goruntime.Version(), goruntime.GOOS, goruntime.GOARCH)
 	return 0
-}
-
-// exitOf turns a flag error, which flag has printed, into an exit status.
-func exitOf(err error) int {
-	if err == flag.ErrHelp {
-		return 0
-	}
-	return 2
 }

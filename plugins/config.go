@@ -43,6 +43,10 @@ type AdapterConfig struct {
 
 var validName = regexp.MustCompile(`^[a-z0-9_-]{1,64}$`)
 
+// ValidName reports whether an adapter may have this name: 1 to 64 lower-case letters,
+// digits, - and _.
+func ValidName(name string) bool { return validName.MatchString(name) }
+
 // check returns what is wrong with the configuration of the adapter name.
 func (c *AdapterConfig) check(name string) *failure {
 	bad := func(format string, args ...any) *failure {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,6 +41,7 @@ type process struct {
 	reaped bool   // its number may be another's by now
 	killed bool   // by us
 	said   string // the line of its standard error that tells most of why it ended
+	behind int    // for how many more lines it does
 }
 
 // A spawner starts processes, all on one thread that lives as long as it: Linux
@@ -122,12 +124,31 @@ func (p *process) Start(ctx context.Context) error {
 	return nil
 }
 
-// note keeps what a line tells of the process's end: the last one, or that of a panic, behind
-// which come its goroutines.
+// ends matches lines with which a Go program ends, behind which come its goroutines; blames
+// those of Node.js and Python, behind which come places and versions.
+var (
+	ends   = regexp.MustCompile(`^(panic|fatal error): `)
+	blames = regexp.MustCompile(`^(Uncaught )?[A-Za-z.]*(Error|Exception): `)
+)
+
+// blamed is how many lines behind one that blames it is taken for the reason of the end: a
+// program may go on behind it.
+const blamed = 20
+
+// note keeps what a line tells of the process's end: the last one, or one a little before it
+// that says why.
 func (p *process) note(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !strings.HasPrefix(p.said, "panic: ") && !strings.HasPrefix(p.said, "fatal error: ") {
+	switch {
+	case ends.MatchString(p.said):
+	case ends.MatchString(line):
+		p.said = line
+	case blames.MatchString(line):
+		p.said, p.behind = line, blamed
+	case p.behind > 0:
+		p.behind--
+	case strings.TrimSpace(line) != "":
 		p.said = line
 	}
 }
