@@ -3,8 +3,12 @@
 package plugins
 
 import (
+	"errors"
+	"io/fs"
 	"log/slog"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -13,6 +17,10 @@ import (
 // A guard that was killed is started again with the next adapter, and knows of all.
 func TestGuardThatIsKilled(t *testing.T) {
 	var g guard
+	sockets := filepath.Join(t.TempDir(), "a folder")
+	if err := os.MkdirAll(filepath.Join(sockets, "b"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(g.close)
 	sleeper := func() (*exec.Cmd, <-chan struct{}) {
 		cmd := exec.Command("sleep", "600")
@@ -26,7 +34,7 @@ func TestGuardThatIsKilled(t *testing.T) {
 			cmd.Wait()
 		}()
 		t.Cleanup(func() { cmd.Process.Kill() })
-		g.add(cmd.Process.Pid, slog.New(slog.DiscardHandler))
+		g.add(cmd.Process.Pid, sockets, slog.New(slog.DiscardHandler))
 		return cmd, ended
 	}
 	_, first := sleeper()
@@ -46,6 +54,9 @@ func TestGuardThatIsKilled(t *testing.T) {
 		}
 	}
 	<-g.ended
+	if _, err := os.Stat(sockets); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder of the sockets: got %v, want it removed", err)
+	}
 	if !alive(third.Process.Pid) {
 		t.Error("what was taken away from the guard is killed")
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // A guard is a process that ends what the server leaves behind when it is killed: the
-// process groups of the adapters. Linux kills an adapter when its parent dies, but not what
+// process groups of the adapters, and the folder of their sockets. Linux kills an adapter when its parent dies, but not what
 // the adapter has started, and other systems kill nothing. It is started with the first
 // adapter.
 type guard struct {
@@ -27,7 +27,7 @@ type guard struct {
 }
 
 // guardScript reads the numbers of groups that begin (+) and end (-), and kills those that
-// are left when the server is gone.
+// are left when the server is gone, and removes the folder $1.
 const guardScript = `trap '' INT TERM HUP
 groups=
 while read -r sign group; do
@@ -37,13 +37,15 @@ while read -r sign group; do
   [ "$sign" = - ] || groups="$groups $group"
 done
 for g in $groups; do kill -KILL "-$g"; done
+[ -z "$groups" ] || rm -rf -- "$1"
 `
 
 // guardPatience is how long the guard may take to read a line, or to end.
 const guardPatience = time.Second
 
-// add has a group killed when the server is.
-func (g *guard) add(group int, log *slog.Logger) {
+// add has a group killed, and the folder removed, when the server is killed. It is the same
+// folder each time.
+func (g *guard) add(group int, sockets string, log *slog.Logger) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.groups = append(g.groups, group)
@@ -52,7 +54,7 @@ func (g *guard) add(group int, log *slog.Logger) {
 	}
 	// It has not been started, or somebody has ended it.
 	g.stop()
-	if err := g.start(); err != nil {
+	if err := g.start(sockets); err != nil {
 		log.Warn("starting the guard of the adapters: what they start may outlive a server that is killed", "err", err)
 		return
 	}
@@ -86,13 +88,13 @@ func (g *guard) tell(sign rune, group int) bool {
 }
 
 // start starts the process. Callers hold mu.
-func (g *guard) start() error {
+func (g *guard) start(sockets string) error {
 	out, in, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	cmd := exec.Command("/bin/sh", "-c", guardScript)
+	cmd := exec.Command("/bin/sh", "-c", guardScript, "guard", sockets)
 	cmd.Args[0] = "carillon-guard"
 	cmd.Dir, cmd.Env, cmd.Stdin = "/", []string{"PATH=/usr/bin:/bin"}, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a terminal's signals are not for it

@@ -58,6 +58,7 @@ type Host struct {
 	folders    folders
 	spawner    spawner
 	guard      guard
+	sockets    socketFolder
 	feed       feed
 	reports    chan runtime.NewEvent // see reportsDepth; never closed
 	scanned    chan struct{}         // closed when Dir was looked at once
@@ -153,6 +154,7 @@ func (h *Host) Run(ctx context.Context) error {
 	spawning, stopSpawning := context.WithCancel(context.Background())
 	defer stopSpawning()
 	go h.spawner.run(spawning)
+	defer h.sockets.remove()
 	defer h.guard.close()
 	telling, stopTelling := context.WithCancel(context.Background())
 	var teller sync.WaitGroup

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	goruntime "runtime"
@@ -43,11 +44,11 @@ func (h *Host) start(ctx context.Context, l *launch) (p *process, conn *grpc.Cli
 			return nil, nil, &failure{Reason: ReasonStart, Err: err, permanent: true}
 		}
 	}
-	sockets, err := l.folders(as)
+	sockets, err := l.folders(as, &h.sockets)
 	if err != nil {
 		return nil, nil, &failure{Reason: ReasonStart, Err: err}
 	}
-	p = &process{spawn: &h.spawner, guard: &h.guard, log: h.log(), memory: l.conf.Memory, hello: newHello(), lines: l.lines, exited: make(chan struct{}), quiet: make(chan struct{})}
+	p = &process{spawn: &h.spawner, guard: &h.guard, sockets: &h.sockets, log: h.log(), memory: l.conf.Memory, hello: newHello(), lines: l.lines, exited: make(chan struct{}), quiet: make(chan struct{})}
 	config := &goplugin.ClientConfig{
 		HandshakeConfig:  sdk.Handshake,
 		Plugins:          goplugin.PluginSet{},
@@ -80,20 +81,60 @@ func (h *Host) start(ctx context.Context, l *launch) (p *process, conn *grpc.Cli
 	return p, conn, nil
 }
 
+// A socketFolder is what the adapters' folders for sockets lie in: one for each server, so
+// that whatever ends it can remove it.
+type socketFolder struct {
+	mu   sync.Mutex
+	path string // empty: not made yet; guarded by mu
+}
+
+// sub makes a folder in it.
+func (f *socketFolder) sub() (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.path == "" {
+		parent := ""
+		if len(os.TempDir()) > 40 && goruntime.GOOS != "windows" {
+			parent = "/tmp"
+		}
+		path, err := os.MkdirTemp(parent, "carillon-")
+		if err != nil {
+			return "", err
+		}
+		if err := os.Chmod(path, 0o711); err != nil { // other users pass through it
+			return "", errors.Join(err, os.Remove(path))
+		}
+		f.path = path
+	}
+	return os.MkdirTemp(f.path, "")
+}
+
+func (f *socketFolder) get() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.path
+}
+
+// remove removes it with all that is in it.
+func (f *socketFolder) remove() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.path != "" {
+		os.RemoveAll(f.path)
+		f.path = ""
+	}
+}
+
 // folders makes the working folder and a short-lived one for sockets, whose
 // names must be short.
-func (l *launch) folders(as *account) (sockets string, err error) {
+func (l *launch) folders(as *account, all *socketFolder) (sockets string, err error) {
 	if err := os.MkdirAll(filepath.Dir(l.workDir), 0o711); err != nil { // other users pass through it
 		return "", err
 	}
 	if err := os.MkdirAll(l.workDir, 0o700); err != nil {
 		return "", err
 	}
-	parent := ""
-	if len(os.TempDir()) > 40 && goruntime.GOOS != "windows" {
-		parent = "/tmp"
-	}
-	if sockets, err = os.MkdirTemp(parent, "carillon-"); err != nil {
+	if sockets, err = all.sub(); err != nil {
 		return "", err
 	}
 	if as == nil {

@@ -24,14 +24,15 @@ import (
 // output never reaches go-plugin but for the first line.
 type process struct {
 	// Static after start.
-	cmd    *exec.Cmd
-	spawn  *spawner
-	guard  *guard
-	log    *slog.Logger
-	memory int64
-	hello  *hello
-	lines  func(stream, line string, more int) // gets stdout behind the first line, and stderr
-	exited chan struct{}                       // closed by wait
+	cmd     *exec.Cmd
+	spawn   *spawner
+	guard   *guard
+	sockets *socketFolder
+	log     *slog.Logger
+	memory  int64
+	hello   *hello
+	lines   func(stream, line string, more int) // gets stdout behind the first line, and stderr
+	exited  chan struct{}                       // closed by wait
 
 	ended error         // how it ended; valid once exited
 	quiet chan struct{} // closed by wait: what it printed is read
@@ -104,7 +105,7 @@ func (p *process) Start(ctx context.Context) error {
 	outW.Close()
 	errW.Close()
 	if err == nil {
-		p.guard.add(p.cmd.Process.Pid, p.log)
+		p.guard.add(p.cmd.Process.Pid, p.sockets.get(), p.log)
 		err = p.limitMemory()
 	}
 	if err != nil {
