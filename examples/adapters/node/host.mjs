@@ -9,7 +9,6 @@ const maxLogs = 1000;
 const context = new AsyncLocalStorage(); // the context id of the command that is being handled
 
 const text = (value) => (value === undefined ? "" : JSON.stringify(value));
-const microseconds = (time) => Math.round((time === undefined ? Date.now() : +time) * 1000);
 
 /** What an adapter's run publishes to. Each promise waits while the journal has no room. */
 export class Host {
@@ -52,15 +51,13 @@ export class Host {
     return this.#publish([{ device: { ...device, entities } }]);
   }
 
-  /** Says what entities are now: {entity_id, state, attributes, time}. */
+  /** Says what entities are now: {entity_id, state, attributes}. */
   set(...states) {
-    return this.#publish(states.map(({ time, ...s }) => (
-      { time_us: microseconds(time), state: { ...s, state: String(s.state), attributes: text(s.attributes) } }
-    )));
+    return this.#publish(states.map((s) => ({ state: { ...s, state: String(s.state), attributes: text(s.attributes) } })));
   }
 
   /** Says that something happened. */
-  fire(type, data = {}) { return this.#publish([{ time_us: microseconds(), event: { type, data: text(data) } }]); }
+  fire(type, data = {}) { return this.#publish([{ event: { type, data: text(data) } }]); }
 
   /** Says whether the adapter reaches a device. */
   available(device_id, available) { return this.#publish([{ availability: { device_id, available } }]); }
