@@ -5,6 +5,7 @@ package adapters
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -40,6 +41,15 @@ func TestGo(t *testing.T) {
 func TestNode(t *testing.T) {
 	t.Parallel()
 	relay(t, nodeRelay(t))
+}
+
+// TestNodeHost runs the tests of the session in Node.js.
+func TestNodeHost(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command(need(t, "node"), "--expose-gc", "--test", filepath.Join("node", "host.test.mjs")).CombinedOutput()
+	if err != nil {
+		t.Errorf("node --test: %v\n%s", err, out)
+	}
 }
 
 // TestContractIsTheSame holds the copy of the contract that Node.js reads to the one

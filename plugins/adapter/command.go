@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -32,21 +33,23 @@ type CommandHandler func(ctx context.Context, c Command) (response any, err erro
 // OnCommand says who handles commands. It is called before the first Declare, at
 // most once. Only services that an entity was declared with, and those of the adapter
 // itself, reach the handler. Commands of one entity are handled one after another as they came, those
-// of different entities at once.
+// of different entities at once. While a handler doesn't end, the entity's other commands wait, and
+// each is answered at its deadline.
 func (h *Host) OnCommand(handler CommandHandler) {
 	h.commands.mu.Lock()
 	defer h.commands.mu.Unlock()
 	h.commands.handler = handler
 }
 
-// maxCommands bounds the commands that wait or run at once; each is a goroutine.
+// maxCommands bounds the commands that are not answered, and the entities whose handler
+// has not ended; each of these is a goroutine, and a handler that hangs keeps it.
 const maxCommands = 2000
 
 // defaultCommandTimeout is used when the host names none, so that no command stays
 // for ever.
 const defaultCommandTimeout = time.Minute
 
-// commands are the commands of a session that are not answered.
+// commands are the commands of a session.
 type commands struct {
 	// Static after construction.
 	h *Host
@@ -55,17 +58,27 @@ type commands struct {
 	// Guarded by mu.
 	handler  CommandHandler
 	draining bool
-	services map[string][]string // by entity
-	cancels  map[uint64]context.CancelFunc
-	last     map[string]chan struct{} // closed at the end of the newest handler of an entity
-	idle     chan struct{}            // closed when cancels is empty; nil: nobody waits
+	services map[string][]string   // by entity
+	open     map[uint64]*command   // that are not answered, by id
+	waiting  map[string][]*command // that have not begun, by entity; each has a goroutine that handles them
+	idle     chan struct{}         // closed when open is empty; nil: nobody waits
+}
+
+// A command is one that is to be handled.
+type command struct {
+	// Static after construction.
+	w      *wire.Command
+	ctx    context.Context // until its deadline, or until nobody waits for it
+	cancel context.CancelFunc
+
+	answered atomic.Bool
 }
 
 func (c *commands) init(h *Host) {
 	c.h = h
-	c.cancels = map[uint64]context.CancelFunc{}
-	c.last = map[string]chan struct{}{}
 	c.services = map[string][]string{}
+	c.open = map[uint64]*command{}
+	c.waiting = map[string][]*command{}
 }
 
 func (c *commands) declare(entity string, services []string) {
@@ -102,14 +115,18 @@ func (c *commands) begin(w *wire.Command) {
 	if timeout <= 0 {
 		timeout = defaultCommandTimeout
 	}
+	one := &command{w: w}
 	ctx := context.WithValue(c.h.stream.Context(), contextKey{}, w.ContextId)
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	c.cancels[w.Id] = cancel
-	before, done := c.last[w.EntityId], make(chan struct{})
-	c.last[w.EntityId] = done
+	one.ctx, one.cancel = context.WithTimeout(ctx, timeout)
+	context.AfterFunc(one.ctx, func() { c.expired(one) })
+	c.open[w.Id] = one
+	waiting, busy := c.waiting[w.EntityId]
+	c.waiting[w.EntityId] = append(waiting, one)
 	handler := c.handler
 	c.mu.Unlock()
-	go c.run(ctx, handler, w, before, done)
+	if !busy {
+		go c.work(w.EntityId, handler)
+	}
 }
 
 // refusal says why a command can't begin. Callers hold mu.
@@ -121,54 +138,63 @@ func (c *commands) refusal(w *wire.Command) string {
 		return "the adapter takes no commands"
 	case w.EntityId != "" && !slices.Contains(c.services[w.EntityId], w.Service):
 		return fmt.Sprintf("%s takes no %s", w.EntityId, w.Service)
-	case len(c.cancels) >= maxCommands:
+	case max(len(c.open), len(c.waiting)) >= maxCommands:
 		return fmt.Sprintf("the adapter has %d commands under way already", maxCommands)
-	case c.cancels[w.Id] != nil:
+	case c.open[w.Id] != nil:
 		return fmt.Sprintf("command %d is under way already", w.Id)
 	}
 	return ""
 }
 
-// run handles a command after the one before it, and answers at its deadline even if
-// a handler doesn't end.
-func (c *commands) run(ctx context.Context, handler CommandHandler, w *wire.Command, before <-chan struct{}, done chan struct{}) {
-	answered := make(chan *wire.Result, 1)
-	go func() {
-		defer c.ended(w.EntityId, done)
-		if before != nil {
-			<-before
+// work handles an entity's commands, one after another, until none waits.
+func (c *commands) work(entity string, handler CommandHandler) {
+	for one := c.next(entity); one != nil; one = c.next(entity) {
+		if one.ctx.Err() == nil { // else it is about to be answered
+			c.finish(one, call(one.ctx, c.h, handler, one.w))
 		}
-		if ctx.Err() == nil {
-			answered <- call(ctx, c.h, handler, w)
-		}
-	}()
-	var r *wire.Result
-	select {
-	case r = <-answered:
-	case <-ctx.Done():
-		r = &wire.Result{Id: w.Id, Error: "nobody waits for the command any more"}
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			r.Error = "the adapter didn't do it in time"
-		}
+	}
+}
+
+// next returns what an entity's goroutine handles next; nil ends it.
+func (c *commands) next(entity string) *command {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	waiting := c.waiting[entity]
+	if len(waiting) == 0 {
+		delete(c.waiting, entity)
+		return nil
+	}
+	one := waiting[0]
+	c.waiting[entity] = slices.Delete(waiting, 0, 1)
+	return one
+}
+
+// expired answers a command whose context ended, whether it waits still or a handler
+// doesn't end.
+func (c *commands) expired(one *command) {
+	r := &wire.Result{Id: one.w.Id, Error: "nobody waits for the command any more"}
+	if errors.Is(one.ctx.Err(), context.DeadlineExceeded) {
+		r.Error = "the adapter didn't do it in time"
+	}
+	c.finish(one, r)
+}
+
+// finish answers a command, unless that was done.
+func (c *commands) finish(one *command, r *wire.Result) {
+	if one.answered.Swap(true) {
+		return
 	}
 	c.answer(r)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.cancels[w.Id]()
-	delete(c.cancels, w.Id)
-	if len(c.cancels) == 0 && c.idle != nil {
+	one.cancel()
+	delete(c.open, one.w.Id)
+	if waiting := c.waiting[one.w.EntityId]; len(waiting) > 0 {
+		c.waiting[one.w.EntityId] = slices.DeleteFunc(waiting, func(other *command) bool { return other == one })
+	}
+	if len(c.open) == 0 && c.idle != nil {
 		close(c.idle)
 		c.idle = nil
-	}
-}
-
-// ended lets the next command of an entity go on.
-func (c *commands) ended(entity string, done chan struct{}) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	close(done)
-	if c.last[entity] == done {
-		delete(c.last, entity)
 	}
 }
 
@@ -217,8 +243,8 @@ func (c *commands) answer(r *wire.Result) {
 func (c *commands) cancel(id uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if cancel := c.cancels[id]; cancel != nil {
-		cancel()
+	if one := c.open[id]; one != nil {
+		one.cancel()
 	}
 }
 
@@ -227,7 +253,7 @@ func (c *commands) drain(ctx context.Context) error {
 	c.mu.Lock()
 	c.draining = true
 	var idle chan struct{}
-	if len(c.cancels) > 0 {
+	if len(c.open) > 0 {
 		if c.idle == nil {
 			c.idle = make(chan struct{})
 		}

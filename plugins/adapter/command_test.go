@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	goruntime "runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -140,6 +141,79 @@ func TestEachCommandIsAnswered(t *testing.T) {
 			if want := test.service == "dim"; r.Invalid != want {
 				t.Errorf("%s: got invalid %v, want %v", test.service, r.Invalid, want)
 			}
+		}
+	})
+}
+
+// A handler that hangs costs its entity's commands and one goroutine, however many come.
+func TestHandlerThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, host := connect(t, &wire.Welcome{Credit: 100})
+		stuck := make(chan struct{})
+		var begun []uint64
+		h.OnCommand(func(_ context.Context, c Command) (any, error) {
+			if c.EntityID == "light.a" {
+				begun = append(begun, c.ID)
+				<-stuck
+			}
+			return nil, nil
+		})
+		must(t, h.Declare(t.Context(), bulb("light.a", "light.b")))
+		host.batch()
+		const commands = maxCommands + 100
+		const few = 10 // other tests' goroutines may come and go meanwhile
+		before := goruntime.NumGoroutine()
+		for id := range uint64(commands) {
+			host.command(id+1, "light.a", "turn_on", time.Millisecond)
+			synctest.Wait()
+			<-time.After(2 * time.Millisecond)
+			if r := host.result(); r.Id != id+1 || !strings.Contains(r.Error, "in time") {
+				t.Fatalf("command %d behind a handler that hangs: got %v, want that it was not done in time", id+1, r)
+			}
+		}
+		if n := goruntime.NumGoroutine() - before; n > few {
+			t.Errorf("after %d commands: got %d goroutines more, want 1 or so", commands, n)
+		}
+		host.command(commands+1, "light.b", "turn_on", time.Second)
+		if r := host.result(); r.Error != "" {
+			t.Errorf("another entity's command: got %v, want that it is done", r)
+		}
+		host.command(commands+2, "light.a", "turn_on", time.Second)
+		synctest.Wait()
+		close(stuck)
+		if r := host.result(); r.Id != commands+2 || r.Error != "" || fmt.Sprint(begun) != fmt.Sprint([]uint64{1, commands + 2}) {
+			t.Errorf("when it ends: got %v, and handled were %v, want the first command and the one that waits", r, begun)
+		}
+	})
+}
+
+// Handlers of so many entities hang that there may be no more.
+func TestHandlersThatHangAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, host := connect(t, &wire.Welcome{Credit: 100})
+		stuck := make(chan struct{})
+		h.OnCommand(func(context.Context, Command) (any, error) { <-stuck; return nil, nil })
+		for i := range maxCommands + 1 {
+			h.commands.declare(fmt.Sprint("light.", i), []string{"turn_on"})
+		}
+		ask := func(i int) *wire.Result {
+			host.command(uint64(i), fmt.Sprint("light.", i), "turn_on", time.Millisecond)
+			synctest.Wait()
+			<-time.After(2 * time.Millisecond)
+			return host.result()
+		}
+		for i := range maxCommands {
+			if r := ask(i); !strings.Contains(r.Error, "in time") {
+				t.Fatalf("command %d: got %v, want that it was not done in time", i, r)
+			}
+		}
+		if r := ask(maxCommands); !strings.Contains(r.Error, "under way already") {
+			t.Errorf("behind %d handlers that hang: got %v, want a refusal", maxCommands, r)
+		}
+		close(stuck)
+		synctest.Wait()
+		if r := ask(maxCommands); r.Error != "" {
+			t.Errorf("when they have ended: got %v, want that it is done", r)
 		}
 	})
 }

@@ -18,7 +18,9 @@ import (
 //
 // An error of Declare, Set, Fire, Available or Remove says that none of the
 // call was published because something of it is wrong, or, when it is the
-// context's or ErrHostGone, that it may have been published in part.
+// context's or ErrHostGone, that it may have been published in part. Only Set of several
+// states has parts: of any other call that its context ended nothing was published, and
+// it can be made again.
 type Host struct {
 	// Static after construction.
 	stream  stream
@@ -116,6 +118,8 @@ func (h *Host) Declare(ctx context.Context, d Device) error {
 				return fmt.Errorf("device %s: %s is of device %s already", d.ID, e.ID, other)
 			}
 		}
+		return nil
+	}, func() {
 		h.forget(d.ID)
 		ids := make([]string, len(d.Entities))
 		for i, e := range d.Entities {
@@ -124,7 +128,6 @@ func (h *Host) Declare(ctx context.Context, d Device) error {
 			h.commands.declare(e.ID, e.Services)
 		}
 		h.devices[d.ID] = ids
-		return nil
 	})
 }
 
@@ -144,7 +147,7 @@ func (h *Host) Set(ctx context.Context, states ...State) error {
 			}
 		}
 		return nil
-	})
+	}, nil)
 }
 
 // Fire says that something happened: an event of type typ ([a-z0-9_]{1,64}, none of
@@ -154,7 +157,7 @@ func (h *Host) Fire(ctx context.Context, typ string, data any) error {
 	if err != nil {
 		return err
 	}
-	return h.publish(ctx, []*wire.Item{item}, nil)
+	return h.publish(ctx, []*wire.Item{item}, nil, nil)
 }
 
 // Available says whether the adapter reaches a device, or an entity, by its id. What is
@@ -166,7 +169,7 @@ func (h *Host) Available(ctx context.Context, id string, yes bool) error {
 	return h.publish(ctx, []*wire.Item{item}, func() (err error) {
 		w.DeviceId, w.EntityIds, err = h.find(id)
 		return err
-	})
+	}, nil)
 }
 
 // Remove takes a device with its entities, or an entity, away for good.
@@ -174,11 +177,9 @@ func (h *Host) Remove(ctx context.Context, id string) error {
 	w := &wire.Removal{}
 	item := &wire.Item{Item: &wire.Item_Removal{Removal: w}}
 	return h.publish(ctx, []*wire.Item{item}, func() (err error) {
-		if w.DeviceId, w.EntityIds, err = h.find(id); err == nil {
-			h.forget(id)
-		}
+		w.DeviceId, w.EntityIds, err = h.find(id)
 		return err
-	})
+	}, func() { h.forget(id) })
 }
 
 // find tells whether an id is a device's or an entity's. Callers have the turn.

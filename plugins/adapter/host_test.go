@@ -232,6 +232,72 @@ func TestContextEndsTheWaitUnlessTheAdapterDrains(t *testing.T) {
 	})
 }
 
+// What was given up before it was queued has not happened: the adapter can go on as before, and try again.
+func TestDeclareGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, host := connect(t, &wire.Welcome{Credit: 1})
+		h.OnCommand(func(context.Context, Command) (any, error) { return nil, nil })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		must(t, h.Declare(ctx, bulb("light.a")))
+		first := host.batch()
+		short, giveUp := context.WithTimeout(ctx, time.Second)
+		defer giveUp()
+		for _, d := range []Device{bulb("light.b"), {ID: "d light.a", Entities: []Entity{{ID: "light.c"}}}} {
+			if err := h.Declare(short, d); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("declaring %s without credit: got %v, want the context's error", d.ID, err)
+			}
+		}
+		host.ack(first)
+		synctest.Wait()
+		for _, id := range []string{"light.b", "light.c"} {
+			if err := h.Set(ctx, State{EntityID: id, State: "on"}); err == nil || !strings.Contains(err.Error(), "not declared") {
+				t.Errorf("set of %s, which the host never heard of: got %v, want that it is not declared", id, err)
+			}
+		}
+		must(t, h.Set(ctx, State{EntityID: "light.a", State: "on"}))
+		host.ack(host.batch())
+		host.command(1, "light.b", "turn_on", time.Second)
+		if r := host.result(); r.Error != "light.b takes no turn_on" {
+			t.Errorf("a command for light.b: got %v, want a refusal", r)
+		}
+		host.command(2, "light.a", "turn_on", time.Second)
+		if r := host.result(); r.Error != "" {
+			t.Errorf("a command for light.a: got %v, want none", r.Error)
+		}
+		must(t, h.Declare(ctx, bulb("light.b")))
+		host.ack(host.batch())
+		synctest.Wait()
+		must(t, h.Set(ctx, State{EntityID: "light.b", State: "on"}))
+	})
+}
+
+func TestRemoveGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, host := connect(t, &wire.Welcome{Credit: 1})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		must(t, h.Declare(ctx, bulb("light.a")))
+		first := host.batch()
+		short, giveUp := context.WithTimeout(ctx, time.Second)
+		defer giveUp()
+		for _, id := range []string{"light.a", "d light.a"} {
+			if err := h.Remove(short, id); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("removing %s without credit: got %v, want the context's error", id, err)
+			}
+		}
+		host.ack(first)
+		synctest.Wait()
+		must(t, h.Set(ctx, State{EntityID: "light.a", State: "on"}))
+		host.ack(host.batch())
+		for _, id := range []string{"light.a", "d light.a"} {
+			synctest.Wait()
+			must(t, h.Remove(ctx, id))
+			host.ack(host.batch())
+		}
+	})
+}
+
 func TestFlushTellsWhatWasRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, host := connect(t, &wire.Welcome{Credit: 10})

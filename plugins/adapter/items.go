@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"carillon/plugins/adapter/wire"
@@ -39,7 +38,6 @@ type State struct {
 	State      string         // at most MaxState characters
 	Attributes map[string]any // on top of the entity's own; nil: as they were
 	Force      bool           // an event even if nothing differs
-	Time       time.Time      // when it came to be so; zero: now
 }
 
 // A Command asks an entity to do something.
@@ -87,14 +85,7 @@ func (s *State) item() (*wire.Item, error) {
 	if err != nil {
 		return nil, fmt.Errorf("attributes of %s: %w", s.EntityID, err)
 	}
-	at := s.Time
-	if at.IsZero() {
-		at = time.Now()
-	}
-	return &wire.Item{
-		TimeUs: at.UnixMicro(),
-		Item:   &wire.Item_State{State: &wire.State{EntityId: s.EntityID, State: s.State, Attributes: attributes, Force: s.Force}},
-	}, nil
+	return &wire.Item{Item: &wire.Item_State{State: &wire.State{EntityId: s.EntityID, State: s.State, Attributes: attributes, Force: s.Force}}}, nil
 }
 
 func event(typ string, data any) (*wire.Item, error) {
@@ -111,10 +102,7 @@ func event(typ string, data any) (*wire.Item, error) {
 	case text[0] != '{':
 		return nil, fmt.Errorf("data of %s must be an object, not %.40s", typ, text)
 	}
-	return &wire.Item{
-		TimeUs: time.Now().UnixMicro(),
-		Item:   &wire.Item_Event{Event: &wire.Event{Type: typ, Data: string(text)}},
-	}, nil
+	return &wire.Item{Item: &wire.Item_Event{Event: &wire.Event{Type: typ, Data: string(text)}}}, nil
 }
 
 // object returns m as JSON, or nothing for nil.

@@ -24,8 +24,9 @@ const (
 const itemOverhead, batchOverhead = 6, 32
 
 // publish queues items as one run, as credit comes. Check is called with the turn,
-// before anything is queued.
-func (h *Host) publish(ctx context.Context, items []*wire.Item, check func() error) error {
+// before anything is queued, and queued, with turn and mu, as the last item is: not at all
+// if publish is given up. Either may be nil.
+func (h *Host) publish(ctx context.Context, items []*wire.Item, check func() error, queued func()) error {
 	for _, item := range items {
 		item.ContextId = contextID(ctx)
 		if n := proto.Size(item); n > int(h.welcome.MaxMessageBytes)-itemOverhead-batchOverhead {
@@ -47,6 +48,9 @@ func (h *Host) publish(ctx context.Context, items []*wire.Item, check func() err
 		h.credit -= n
 		h.pending = append(h.pending, items[:n]...)
 		h.published += uint64(n)
+		if n == len(items) && queued != nil {
+			queued() // under mu: commands for what is declared can't come before
+		}
 		send := h.mayBatch()
 		h.mu.Unlock()
 		if send {

@@ -287,7 +287,7 @@ func TestHangingSource(t *testing.T) {
 		}
 		for range 3 {
 			all, troubles := m.round(t.Context())
-			if len(all) != 1 || all[0].object != "cpu" || troubles["disks"] != errLate || troubles["cpu"] != nil {
+			if len(all) != 1 || all[0].object != "cpu" || all[0].kind != "cpu" || troubles["disks"] != errLate || troubles["cpu"] != nil {
 				t.Errorf("while it hangs: got %v, %v, want the CPU, and that the disks are late", all, troubles)
 			}
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -27,20 +26,18 @@ const secondRound = time.Second
 type machine struct {
 	settings settings // set by Configure before Run
 	sources  []*source
+	now      func() time.Time // the clock that what is gone is timed by
 
 	// Owned by Run.
 	device   adapter.Device
-	declared map[string]adapter.Entity
-	shown    map[string]bool // of the declared, those that the last round had
+	declared map[string]*sensor // by entity id
 
 	mu       sync.Mutex
 	troubles map[string]string // why a kind could not be read, by kind; guarded by mu
 }
 
 func newMachine() *machine {
-	return &machine{
-		sources: newSources(), declared: map[string]adapter.Entity{}, shown: map[string]bool{}, troubles: map[string]string{},
-	}
+	return &machine{sources: newSources(), now: time.Now, declared: map[string]*sensor{}, troubles: map[string]string{}}
 }
 
 // Run is the Adapter's.
@@ -61,7 +58,7 @@ func (m *machine) Run(ctx context.Context, h *adapter.Host) error {
 			return nil // what is missing was not waited for
 		}
 		m.note(h.Log(), troubles)
-		if err := m.publish(ctx, h, all); err != nil {
+		if err := m.publish(ctx, h, all, troubles); err != nil {
 			return err
 		}
 		took := time.Since(began)
@@ -115,6 +112,9 @@ func (m *machine) round(ctx context.Context) (all []reading, troubles map[string
 			default:
 			}
 		}
+		for i := range r.readings {
+			r.readings[i].kind = s.kind
+		}
 		all = append(all, r.readings...)
 		troubles[s.kind] = r.err
 	}
@@ -153,55 +153,4 @@ func (m *machine) Health() (ready bool, detail string) {
 		}
 	}
 	return len(parts) == 0 || len(parts) < len(m.troubles), strings.Join(parts, "; ")
-}
-
-// publish shows what a round has read.
-func (m *machine) publish(ctx context.Context, h *adapter.Host, all []reading) error {
-	now := map[string]bool{}
-	var states []adapter.State
-	grown := false
-	for i := range all {
-		r := &all[i]
-		id := r.unique(m.settings.Prefix, now)
-		now[id] = true
-		if _, known := m.declared[id]; !known {
-			m.declared[id] = r.entity(id)
-			grown = true
-		}
-		if r.value != "" {
-			states = append(states, adapter.State{EntityID: id, State: r.value, Attributes: r.attributes})
-		}
-	}
-	if grown {
-		if err := m.declare(ctx, h); err != nil {
-			return err
-		}
-	}
-	if err := h.Set(ctx, states...); err != nil {
-		return fmt.Errorf("publishing: %w", err)
-	}
-	for _, id := range slices.Sorted(maps.Keys(m.declared)) {
-		lost := !now[id] && (m.shown[id] || grown) // declaring made it available
-		back := now[id] && !m.shown[id] && !grown
-		if !lost && !back {
-			continue
-		}
-		if err := h.Available(ctx, id, back); err != nil {
-			return fmt.Errorf("publishing: %w", err)
-		}
-	}
-	m.shown = now
-	return nil
-}
-
-// declare tells of the machine and everything of it that was ever there.
-func (m *machine) declare(ctx context.Context, h *adapter.Host) error {
-	m.device.Entities = nil
-	for _, id := range slices.Sorted(maps.Keys(m.declared)) {
-		m.device.Entities = append(m.device.Entities, m.declared[id])
-	}
-	if err := h.Declare(ctx, m.device); err != nil {
-		return fmt.Errorf("declaring the machine: %w", err)
-	}
-	return nil
 }

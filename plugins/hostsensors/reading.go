@@ -14,6 +14,7 @@ import (
 // A reading is one value. Units, device classes and state classes are those of
 // Home Assistant: https://developers.home-assistant.io/docs/core/entity/sensor
 type reading struct {
+	kind        string // of its source; set by round
 	domain      string // "sensor" if empty
 	object      string // what the id ends in; made of any text
 	name        string // behind the device's

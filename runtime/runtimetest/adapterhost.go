@@ -7,7 +7,6 @@ import (
 	"io"
 	"regexp"
 	"sync"
-	"time"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
@@ -194,9 +193,6 @@ func (s *watchedSession) hold(yes bool) {
 }
 
 func (s *watchedSession) item(item *wire.Item) error {
-	if at := time.UnixMicro(item.TimeUs); item.TimeUs < 0 || time.Until(at) > time.Minute {
-		return fmt.Errorf("its time %v is none that has been", at)
-	}
 	if !s.contexts[item.ContextId] {
 		return fmt.Errorf("its context %q is of no command that was given", item.ContextId)
 	}

@@ -179,7 +179,6 @@ var breaches = []struct {
 	{"credit", "was not declared", saboteur{send: eachState(func(_ *wire.Item, st *wire.State) { st.EntityId = "light.other" })}},
 	{"credit", "longer than 255", saboteur{send: eachState(func(_ *wire.Item, st *wire.State) { st.State = strings.Repeat("ä", 256) })}},
 	{"credit", "must be a JSON object", saboteur{send: eachState(func(_ *wire.Item, st *wire.State) { st.Attributes = "[1]" })}},
-	{"credit", "none that has been", saboteur{send: eachState(func(i *wire.Item, _ *wire.State) { i.TimeUs = time.Now().Add(time.Hour).UnixMicro() })}},
 	{"credit", "of no command", saboteur{send: eachState(func(i *wire.Item, _ *wire.State) { i.ContextId = "mine" })}},
 	{"credit", "event type", saboteur{send: eachBatch(func(b *wire.Batch) {
 		firstState(b, &wire.Item{Item: &wire.Item_Event{Event: &wire.Event{Type: "Not This", Data: "{}"}}})

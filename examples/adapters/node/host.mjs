@@ -9,7 +9,6 @@ const maxLogs = 1000;
 const context = new AsyncLocalStorage(); // the context id of the command that is being handled
 
 const text = (value) => (value === undefined ? "" : JSON.stringify(value));
-const microseconds = (time) => Math.round((time === undefined ? Date.now() : +time) * 1000);
 
 /** What an adapter's run publishes to. Each promise waits while the journal has no room. */
 export class Host {
@@ -28,8 +27,8 @@ export class Host {
   #logs = 0; // lines that the stream has not taken
   #metrics = {};
   #news = false;
-  #commands = new Map(); // by id, AbortController
-  #last = new Map(); // by entity, the end of its newest command
+  #commands = new Map(); // not answered, by id, AbortController
+  #queues = new Map(); // by entity whose handler runs, its commands that have not begun
   #services = new Map(); // by entity
   #handler;
   #over;
@@ -52,15 +51,13 @@ export class Host {
     return this.#publish([{ device: { ...device, entities } }]);
   }
 
-  /** Says what entities are now: {entity_id, state, attributes, time}. */
+  /** Says what entities are now: {entity_id, state, attributes}. */
   set(...states) {
-    return this.#publish(states.map(({ time, ...s }) => (
-      { time_us: microseconds(time), state: { ...s, state: String(s.state), attributes: text(s.attributes) } }
-    )));
+    return this.#publish(states.map((s) => ({ state: { ...s, state: String(s.state), attributes: text(s.attributes) } })));
   }
 
   /** Says that something happened. */
-  fire(type, data = {}) { return this.#publish([{ time_us: microseconds(), event: { type, data: text(data) } }]); }
+  fire(type, data = {}) { return this.#publish([{ event: { type, data: text(data) } }]); }
 
   /** Says whether the adapter reaches a device. */
   available(device_id, available) { return this.#publish([{ availability: { device_id, available } }]); }
@@ -192,31 +189,41 @@ export class Host {
   }
 
   // Commands of one entity run one after another, and each is answered once, at its
-  // deadline at the latest.
-  async #begin(w) {
-    const { id, entity_id, domain, service, context_id } = w;
-    const refusal = this.#refusal(entity_id, service);
-    if (refusal) return this.#answer(id, refusal);
+  // deadline at the latest, so that nothing is left of those that wait for one that hangs.
+  #begin(w) {
+    const refusal = this.#refusal(w.entity_id, w.service);
+    if (refusal) return this.#answer(w.id, refusal);
     const abort = new AbortController();
-    this.#commands.set(id, abort);
+    this.#commands.set(w.id, abort);
     const timer = setTimeout(() => abort.abort(new Error("the adapter didn't do it in time")), w.timeout_ms || 60_000);
-    const aborted = new Promise((_, reject) => abort.signal.addEventListener("abort", () => reject(abort.signal.reason)));
-    const done = (this.#last.get(entity_id) ?? Promise.resolve()).then(() => {
-      abort.signal.throwIfAborted();
-      const command = { id, entity_id, domain, service, data: JSON.parse(w.data || "{}"), signal: abort.signal };
-      return context.run(context_id, this.#handler, command);
-    });
-    const ended = done.catch(() => {});
-    this.#last.set(entity_id, ended);
-    ended.then(() => { if (this.#last.get(entity_id) === ended) this.#last.delete(entity_id); });
-    try {
-      this.#answer(id, "", text(await Promise.race([done, aborted])));
-    } catch (e) {
-      this.#answer(id, e?.message || String(e), "", e instanceof RangeError);
+    const queue = this.#queues.get(w.entity_id) ?? [];
+    const command = { w, signal: abort.signal };
+    command.finish = (...answer) => {
+      if (this.#commands.get(w.id) !== abort) return; // it is answered
+      clearTimeout(timer);
+      this.#commands.delete(w.id);
+      if (queue.includes(command)) queue.splice(queue.indexOf(command), 1);
+      if (!this.#over) this.#answer(w.id, ...answer);
+      this.#look();
+    };
+    abort.signal.addEventListener("abort", () => command.finish(abort.signal.reason.message));
+    queue.push(command);
+    if (!this.#queues.has(w.entity_id)) this.#work(w.entity_id, queue);
+  }
+
+  async #work(entity, queue) {
+    this.#queues.set(entity, queue);
+    while (queue.length) {
+      const { w, signal, finish } = queue.shift();
+      try {
+        const { id, entity_id, domain, service } = w;
+        const command = { id, entity_id, domain, service, data: JSON.parse(w.data || "{}"), signal };
+        finish("", text(await context.run(w.context_id, this.#handler, command)));
+      } catch (e) {
+        finish(e?.message || String(e), "", e instanceof RangeError);
+      }
     }
-    clearTimeout(timer);
-    this.#commands.delete(id);
-    this.#look();
+    this.#queues.delete(entity);
   }
 
   #refusal(entity, service) {

@@ -1462,6 +1462,7 @@ func (x *Batch) GetItems() []*Item {
 	return nil
 }
 
+// Item is one thing that happened. Its event has the time at which the host takes it.
 type Item struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Item:
@@ -1472,7 +1473,6 @@ type Item struct {
 	//	*Item_Availability
 	//	*Item_Removal
 	Item          isItem_Item `protobuf_oneof:"item"`
-	TimeUs        int64       `protobuf:"varint,6,opt,name=time_us,json=timeUs,proto3" json:"time_us,omitempty"`         // when it happened, microseconds since 1970; 0: now
 	ContextId     string      `protobuf:"bytes,7,opt,name=context_id,json=contextId,proto3" json:"context_id,omitempty"` // of the command that caused it; empty: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1558,13 +1558,6 @@ func (x *Item) GetRemoval() *Removal {
 		}
 	}
 	return nil
-}
-
-func (x *Item) GetTimeUs() int64 {
-	if x != nil {
-		return x.TimeUs
-	}
-	return 0
 }
 
 func (x *Item) GetContextId() string {
@@ -2657,17 +2650,16 @@ const file_adapter_proto_rawDesc = "" +
 	"\amessage\"H\n" +
 	"\x05Batch\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
-	"\x05items\x18\x02 \x03(\v2\x19.carillon.adapter.v1.ItemR\x05items\"\xe8\x02\n" +
+	"\x05items\x18\x02 \x03(\v2\x19.carillon.adapter.v1.ItemR\x05items\"\xd5\x02\n" +
 	"\x04Item\x125\n" +
 	"\x06device\x18\x01 \x01(\v2\x1b.carillon.adapter.v1.DeviceH\x00R\x06device\x122\n" +
 	"\x05state\x18\x02 \x01(\v2\x1a.carillon.adapter.v1.StateH\x00R\x05state\x122\n" +
 	"\x05event\x18\x03 \x01(\v2\x1a.carillon.adapter.v1.EventH\x00R\x05event\x12G\n" +
 	"\favailability\x18\x04 \x01(\v2!.carillon.adapter.v1.AvailabilityH\x00R\favailability\x128\n" +
-	"\aremoval\x18\x05 \x01(\v2\x1c.carillon.adapter.v1.RemovalH\x00R\aremoval\x12\x17\n" +
-	"\atime_us\x18\x06 \x01(\x03R\x06timeUs\x12\x1d\n" +
+	"\aremoval\x18\x05 \x01(\v2\x1c.carillon.adapter.v1.RemovalH\x00R\aremoval\x12\x1d\n" +
 	"\n" +
 	"context_id\x18\a \x01(\tR\tcontextIdB\x06\n" +
-	"\x04item\"\xd3\x01\n" +
+	"\x04itemJ\x04\b\x06\x10\a\"\xd3\x01\n" +
 	"\x06Device\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\"\n" +
