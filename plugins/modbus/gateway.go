@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 
 	"carillon/plugins/adapter"
@@ -22,7 +24,7 @@ type gateway struct {
 	// Guarded by mu.
 	devices []*device // set by Configure before Run
 	lines   []*line   // set by Run
-	refused []string  // devices that the server doesn't take, and why
+	refused []string  // why entities are left out
 
 	outlets map[string]outlet // by entity; static once Run takes commands
 
@@ -75,28 +77,51 @@ func (g *gateway) Run(ctx context.Context, h *adapter.Host) error {
 	return runAll(ctx, lines)
 }
 
-// declare tells of a device. One that the server refuses, since a script or another adapter has one of its entities,
-// is named, and does not keep the others from working.
+// declare tells of a device. An entity that the server refuses, since a script or another adapter has it, is named,
+// and does not keep the others from working.
 func (g *gateway) declare(ctx context.Context, h *adapter.Host, d *device) error {
-	for _, p := range d.points {
-		d.Entities = append(d.Entities, p.entity())
+	for {
+		d.Entities = nil
+		for _, p := range d.points {
+			d.Entities = append(d.Entities, p.entity())
+		}
+		err := h.Declare(ctx, d.Device)
+		if err == nil {
+			err = h.Flush(ctx)
+		}
+		var refused *adapter.ItemErrors
+		switch {
+		case err == nil:
+			return nil
+		case !errors.As(err, &refused):
+			return fmt.Errorf("declaring %s: %w", d.ID, err)
+		}
+		words := strings.Fields(err.Error()) // it names the entity
+		culprit := slices.IndexFunc(d.points, func(p *point) bool { return slices.Contains(words, p.id) })
+		if culprit < 0 {
+			h.Log().Error("the device is refused", "device", d.ID, "err", err)
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.refused = append(g.refused, err.Error())
+			return nil
+		}
+		p := d.points[culprit]
+		h.Log().Error("the entity is refused: give it another id", "device", d.ID, "entity_id", p.id, "err", err)
+		g.leaveOut(p, err)
+		if d.points = slices.Delete(d.points, culprit, culprit+1); len(d.points) == 0 {
+			return nil
+		}
 	}
-	err := h.Declare(ctx, d.Device)
-	if err == nil {
-		err = h.Flush(ctx)
-	}
-	var refused *adapter.ItemErrors
-	if errors.As(err, &refused) {
-		h.Log().Error("the device is refused: give its entities other ids", "device", d.ID, "err", err)
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.refused = append(g.refused, err.Error())
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("declaring %s: %w", d.ID, err)
-	}
-	return nil
+}
+
+// leaveOut forgets a point that can't be an entity. No line runs yet.
+func (g *gateway) leaveOut(p *point, why error) {
+	s := g.outlets[p.id].station
+	s.points = slices.DeleteFunc(s.points, func(other *point) bool { return other == p })
+	s.buttons = slices.DeleteFunc(s.buttons, func(other *point) bool { return other == p })
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.refused = append(g.refused, why.Error())
 }
 
 // runAll runs the lines until ctx ends, or one has an error.
