@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"carillon/plugins/adapter"
-	"carillon/runtime"
 	"carillon/runtime/runtimetest"
 )
 
@@ -76,7 +75,7 @@ func states(home *runtimetest.Home) string {
 
 func TestWhatIsGoneForLongIsRemoved(t *testing.T) {
 	round, home := startScripted(t)
-	const lost = "=" + runtime.Unavailable
+	const lost = "=" + "unavailable"
 	for i, step := range []struct {
 		after    time.Duration
 		troubles map[string]error
