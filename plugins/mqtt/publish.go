@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -180,39 +181,72 @@ func (p *publication) gone(present map[string]bool) (out []outgoing) {
 
 // happenings publishes events, each of them once the broker was reached.
 func (p *publication) happenings(ctx context.Context) error {
-	selection := adapter.Selection{Types: p.s.Events, Domains: p.s.Domains, Entities: p.s.Entities}
+	// Of which entities is decided here: a selection of entities takes no event without one.
+	selection := adapter.Selection{Types: p.s.Events}
 	return p.b.host.Follow(ctx, adapter.Follow{Selection: selection, After: p.after, Own: p.s.Own, Marks: true}, func(list []adapter.Happening) error {
-		var out []outgoing
-		last := ""
-		for _, h := range list {
-			if h.ID != "" {
-				last = h.ID
-			}
-			if h.Mark {
-				continue
-			}
-			o := outgoing{topic: p.s.Prefix + "/event/" + topicLevel(h.Type), payload: string(h.JSON), qos: 1}
-			if h.Gap != nil {
-				text, err := json.Marshal(map[string]any{"from": h.Gap.From, "to": h.Gap.To, "reason": h.Gap.Reason})
-				if err != nil {
-					return err
-				}
-				p.b.log.Warn("events can't be published any more", "from", h.Gap.From, "to", h.Gap.To, "reason", h.Gap.Reason)
-				o.topic, o.payload = p.s.Prefix+"/gap", string(text)
-			}
-			out = append(out, o)
-		}
-		if err := p.send(ctx, out); err != nil {
-			return err
-		}
-		if last != "" {
-			p.after = last
-		}
-		if time.Since(p.saved) > time.Second {
-			p.save()
-		}
-		return nil
+		return p.tell(ctx, list)
 	})
+}
+
+// tell publishes events, and keeps where to go on behind them.
+func (p *publication) tell(ctx context.Context, list []adapter.Happening) error {
+	var out []outgoing
+	last := ""
+	for _, h := range list {
+		if h.ID != "" {
+			last = h.ID
+		}
+		switch {
+		case h.Gap != nil:
+			text, err := json.Marshal(map[string]any{"from": h.Gap.From, "to": h.Gap.To, "reason": h.Gap.Reason})
+			if err != nil {
+				return err
+			}
+			p.b.log.Warn("events can't be published any more", "from", h.Gap.From, "to", h.Gap.To, "reason", h.Gap.Reason)
+			out = append(out, outgoing{topic: p.s.Prefix + "/gap", payload: string(text), qos: 1})
+		case !h.Mark && p.s.concerns(h.EntityID):
+			out = append(out, outgoing{topic: p.s.Prefix + "/event/" + topicLevel(h.Type), payload: string(h.JSON), qos: 1})
+		}
+	}
+	if err := p.send(ctx, out); err != nil {
+		return err
+	}
+	if last != "" {
+		p.after = last
+	}
+	if time.Since(p.saved) > time.Second {
+		p.save()
+	}
+	return nil
+}
+
+// concerns reports whether events of an entity are published; those of none always are.
+func (s *publishSettings) concerns(entity string) bool {
+	domain, _, _ := strings.Cut(entity, ".")
+	return entity == "" || oneMatches(s.Domains, domain) && oneMatches(s.Entities, entity)
+}
+
+// oneMatches reports whether a name is one of a list's, as in an adapter.Selection: * stands for
+// any characters, and an empty list takes all.
+func oneMatches(patterns []string, name string) bool {
+	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return nameMatches(p, name) })
+}
+
+// nameMatches takes the product of the lengths at most: the shortest way to a * is enough.
+func nameMatches(pattern, name string) bool {
+	parts := strings.Split(pattern, "*")
+	rest, ok := strings.CutPrefix(name, parts[0])
+	if len(parts) == 1 {
+		return name == pattern
+	}
+	for _, part := range parts[1 : len(parts)-1] {
+		at := strings.Index(rest, part)
+		if at < 0 {
+			return false
+		}
+		rest = rest[at+len(part):]
+	}
+	return ok && strings.HasSuffix(rest, parts[len(parts)-1])
 }
 
 // topicLevel makes one level of a topic of an event's type.
