@@ -40,7 +40,7 @@ type bridge struct {
 	inbox chan *message
 	acks  acker
 
-	publication *publication // nil: nothing of the home is published
+	publication *publication
 	linked      atomic.Pointer[link]
 
 	numbers numbers
@@ -86,9 +86,7 @@ func (b *bridge) Run(ctx context.Context, h *adapter.Host) error {
 	defer stopAcking()
 	b.acks.init(h, b.log)
 	go b.acks.run(acking)
-	if b.settings.Publish != nil {
-		b.publication = newPublication(b)
-	}
+	b.publication = newPublication(b)
 	open := b.connect
 	if b.open != nil {
 		open = b.open
