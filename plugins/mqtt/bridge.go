@@ -187,7 +187,7 @@ func (b *bridge) look(m *message) {
 			b.refused(e, m, fmt.Errorf("the message is no UTF-8"))
 			continue
 		}
-		before := e.state
+		before := e.standing
 		value, err := m.render(in.template, e)
 		if err == nil {
 			err = in.apply(m, value)
@@ -205,12 +205,12 @@ func (b *bridge) look(m *message) {
 }
 
 // shorten puts the state back to what it was before, if it is too long.
-func (e *entity) shorten(before string) error {
+func (e *entity) shorten(before standing) error {
 	n := utf8.RuneCountInString(e.state)
 	if n <= adapter.MaxState {
 		return nil
 	}
-	e.state = before
+	e.standing = before
 	return fmt.Errorf("the state has %d characters, more than %d", n, adapter.MaxState)
 }
 
