@@ -53,9 +53,12 @@ var components = map[string]func(*builder){
 // build makes the entity of a part. Reports are what of it is left out.
 func (b *bridge) build(p *part) (e *entity, reports []string, err error) {
 	make, known := components[p.component]
-	if p.make != nil {
+	switch {
+	case p.wrong != nil:
+		return nil, nil, p.wrong
+	case p.make != nil:
 		make = p.make
-	} else if !known {
+	case !known:
 		return nil, nil, fmt.Errorf("component %.60q is not supported", p.component)
 	}
 	m := &builder{fields: newFields(p.options), b: b}
