@@ -16,6 +16,7 @@ type announcement struct {
 	payload string // as it came, to see whether it changes
 	parts   []*entity
 	wants   []string // keys of what was left out of it, for which there may be a place later
+	leaves  bool     // another topic is to announce the same: it takes it over
 }
 
 // size is about how many bytes it takes.
@@ -174,6 +175,16 @@ func (p *part) readComponent(v any, shared map[string]any) error {
 	p.component, p.options = platform, maps.Clone(shared)
 	maps.Copy(p.options, own)
 	return insertBase(p.options)
+}
+
+// isMigration reports whether a discovery message says that another topic is going to announce
+// what this one did (homeassistant/components/mqtt/discovery.py, migrate_discovery).
+func isMigration(payload []byte) bool {
+	if len(payload) > 100 {
+		return false
+	}
+	m, err := parseObject(payload)
+	return err == nil && len(m) == 1 && expand(m, short.component)["migrate_discovery"] == true
 }
 
 // A deviceInfo is what announcements say of a device.

@@ -79,6 +79,9 @@ func (b *bridge) build(p *part) (e *entity, reports []string, err error) {
 	return m.e, reports, nil
 }
 
+// uniqueKey stands in the key of an entity that has a unique_id, behind its component.
+const uniqueKey = "/id/"
+
 // common reads what all components have.
 func (m *builder) common() {
 	e := m.e
@@ -91,7 +94,7 @@ func (m *builder) common() {
 	e.wish = m.wish()
 	e.key = e.part.component + "/" + e.part.key
 	if unique := m.str("unique_id", ""); unique != "" {
-		e.key = e.part.component + "/id/" + cut(unique, 500)
+		e.key = e.part.component + uniqueKey + cut(unique, 500)
 	}
 	m.copy("icon", "device_class", "entity_picture")
 }
