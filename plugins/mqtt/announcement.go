@@ -16,6 +16,7 @@ type announcement struct {
 	payload string // as it came, to see whether it changes
 	parts   []*entity
 	wants   []string // keys of what was left out of it, for which there may be a place later
+	leaves  bool     // another topic is to announce the same: it takes it over
 }
 
 // size is about how many bytes it takes.
@@ -71,6 +72,7 @@ type part struct {
 	object    string // what its id is made of, if nothing better is known
 	options   map[string]any
 	make      func(*builder) // in place of what the component has; nil: that
+	wrong     error          // why it is none, if there is more in its announcement
 }
 
 // discoveryTopic is <prefix>/<component>/[<node>/]<object>/config.
@@ -143,32 +145,46 @@ func readDevice(topic, object string, m map[string]any) ([]*part, error) {
 	}
 	var parts []*part
 	for _, name := range slices.Sorted(maps.Keys(components)) {
-		own, ok := components[name].(map[string]any)
-		if !ok {
-			return nil, fmt.Errorf("component %.60q must be an object", name)
+		p := &part{key: topic + "#" + name, topic: topic, object: object + "_" + name}
+		if p.wrong = p.readComponent(components[name], m); p.wrong != nil || len(p.options) > 0 {
+			parts = append(parts, p)
 		}
-		own = expandConfig(own)
-		platform, _ := own["platform"].(string)
-		if platform == "" {
-			return nil, fmt.Errorf("component %.60q must say its platform (p)", name)
-		}
-		if len(own) == 1 {
-			continue // it is taken away
-		}
-		if own["unique_id"] == nil && platform != "device_automation" && platform != "tag" {
-			return nil, fmt.Errorf("component %.60q must have a unique_id", name)
-		}
-		if len(m)+len(own) > maxOptions {
-			return nil, fmt.Errorf("component %.60q has %d options, more than %d", name, len(m)+len(own), maxOptions)
-		}
-		options := maps.Clone(m)
-		maps.Copy(options, own)
-		if err := insertBase(options); err != nil {
-			return nil, err
-		}
-		parts = append(parts, &part{key: topic + "#" + name, topic: topic, component: platform, object: object + "_" + name, options: options})
 	}
 	return parts, nil
+}
+
+// readComponent reads a component of a device, and the options that it shares with others.
+// Without options it is taken away.
+func (p *part) readComponent(v any, shared map[string]any) error {
+	own, ok := v.(map[string]any)
+	if !ok {
+		return errors.New("the component must be an object")
+	}
+	own = expandConfig(own)
+	platform, _ := own["platform"].(string)
+	switch {
+	case platform == "":
+		return errors.New("the component must say its platform (p)")
+	case len(own) == 1:
+		return nil
+	case own["unique_id"] == nil && platform != "device_automation" && platform != "tag":
+		return errors.New("the component must have a unique_id")
+	case len(shared)+len(own) > maxOptions:
+		return fmt.Errorf("the component has %d options, more than %d", len(shared)+len(own), maxOptions)
+	}
+	p.component, p.options = platform, maps.Clone(shared)
+	maps.Copy(p.options, own)
+	return insertBase(p.options)
+}
+
+// isMigration reports whether a discovery message says that another topic is going to announce
+// what this one did (homeassistant/components/mqtt/discovery.py, migrate_discovery).
+func isMigration(payload []byte) bool {
+	if len(payload) > 100 {
+		return false
+	}
+	m, err := parseObject(payload)
+	return err == nil && len(m) == 1 && expand(m, short.component)["migrate_discovery"] == true
 }
 
 // A deviceInfo is what announcements say of a device.

@@ -40,7 +40,7 @@ type bridge struct {
 	inbox chan *message
 	acks  acker
 
-	publication *publication // nil: nothing of the home is published
+	publication *publication
 	linked      atomic.Pointer[link]
 
 	numbers numbers
@@ -86,9 +86,7 @@ func (b *bridge) Run(ctx context.Context, h *adapter.Host) error {
 	defer stopAcking()
 	b.acks.init(h, b.log)
 	go b.acks.run(acking)
-	if b.settings.Publish != nil {
-		b.publication = newPublication(b)
-	}
+	b.publication = newPublication(b)
 	open := b.connect
 	if b.open != nil {
 		open = b.open
@@ -189,7 +187,7 @@ func (b *bridge) look(m *message) {
 			b.refused(e, m, fmt.Errorf("the message is no UTF-8"))
 			continue
 		}
-		before := e.state
+		before := e.standing
 		value, err := m.render(in.template, e)
 		if err == nil {
 			err = in.apply(m, value)
@@ -207,12 +205,12 @@ func (b *bridge) look(m *message) {
 }
 
 // shorten puts the state back to what it was before, if it is too long.
-func (e *entity) shorten(before string) error {
+func (e *entity) shorten(before standing) error {
 	n := utf8.RuneCountInString(e.state)
 	if n <= adapter.MaxState {
 		return nil
 	}
-	e.state = before
+	e.standing = before
 	return fmt.Errorf("the state has %d characters, more than %d", n, adapter.MaxState)
 }
 

@@ -53,9 +53,12 @@ var components = map[string]func(*builder){
 // build makes the entity of a part. Reports are what of it is left out.
 func (b *bridge) build(p *part) (e *entity, reports []string, err error) {
 	make, known := components[p.component]
-	if p.make != nil {
+	switch {
+	case p.wrong != nil:
+		return nil, nil, p.wrong
+	case p.make != nil:
 		make = p.make
-	} else if !known {
+	case !known:
 		return nil, nil, fmt.Errorf("component %.60q is not supported", p.component)
 	}
 	m := &builder{fields: newFields(p.options), b: b}
@@ -76,6 +79,9 @@ func (b *bridge) build(p *part) (e *entity, reports []string, err error) {
 	return m.e, reports, nil
 }
 
+// uniqueKey stands in the key of an entity that has a unique_id, behind its component.
+const uniqueKey = "/id/"
+
 // common reads what all components have.
 func (m *builder) common() {
 	e := m.e
@@ -88,7 +94,7 @@ func (m *builder) common() {
 	e.wish = m.wish()
 	e.key = e.part.component + "/" + e.part.key
 	if unique := m.str("unique_id", ""); unique != "" {
-		e.key = e.part.component + "/id/" + cut(unique, 500)
+		e.key = e.part.component + uniqueKey + cut(unique, 500)
 	}
 	m.copy("icon", "device_class", "entity_picture")
 }

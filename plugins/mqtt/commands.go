@@ -101,7 +101,7 @@ func (b *bridge) assume(e *entity, change func()) error {
 	if b.entities[e.id] != e {
 		return nil // it was taken away meanwhile
 	}
-	before := e.state
+	before := e.standing
 	change()
 	if err := e.shorten(before); err != nil {
 		b.reports.warn("what a command did can't be shown", e.part.topic, err, "entity_id", e.id)

@@ -76,7 +76,13 @@ func (b *bridge) announce(m *message, read func() ([]*part, error)) {
 		b.withdraw(former)
 		return
 	}
-	if former != nil && len(former.wants) == 0 && former.payload == string(m.payload) {
+	if isMigration(m.payload) {
+		if former != nil {
+			former.leaves = true
+		}
+		return
+	}
+	if former != nil && !former.leaves && len(former.wants) == 0 && former.payload == string(m.payload) {
 		return
 	}
 	b.numbers.announcements.Add(1)

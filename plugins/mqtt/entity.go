@@ -35,14 +35,12 @@ type entity struct {
 	id       string
 	declared bool
 
-	state   string
-	known   bool           // state is valid
+	standing
 	attrs   map[string]any // that go with the state
 	json    map[string]any // of its attributes' topic
-	dirty   bool           // there is news to publish
+	dirty   bool           // there may be something to publish
 	by      *message       // that brought it
 	shown   *adapter.State // what the host was told last; nil: nothing since it was declared
-	news    bool           // and it is of the state
 	reached bool           // the entity is available, as far as the host was told
 	stale   bool           // patience ran out
 	timers  map[string]*timer
@@ -50,6 +48,13 @@ type entity struct {
 	story   context.Context // of the last command, until storyEnds
 	told    time.Time       // when that was sent
 	answers []chan struct{} // closed when the device tells its state
+}
+
+// A standing is how an entity is.
+type standing struct {
+	state string
+	known bool // state is valid
+	news  bool // it was told since it was published
 }
 
 // An input is a topic that tells something of an entity.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,8 +19,12 @@ type ids struct {
 	byKey   map[string]string
 	taken   map[string]bool
 	next    map[string]int // where to look for a free number, by id without one
+	gone    [][2]string    // keys and ids of devices that went, in that order: they have them again if nobody else has
 	changed bool
 }
+
+// maxGone is how many ids of devices that went are remembered.
+const maxGone = 1000
 
 // idsFile is in the adapter's own folder.
 const idsFile = "entities.json"
@@ -27,6 +32,7 @@ const idsFile = "entities.json"
 type idsWire struct {
 	Version int               `json:"version"`
 	IDs     map[string]string `json:"ids"`
+	Gone    [][2]string       `json:"gone,omitempty"`
 }
 
 // load reads the ids that were given before.
@@ -46,12 +52,17 @@ func (ids *ids) load(dir string) error {
 	for key, id := range w.IDs {
 		ids.byKey[key], ids.taken[id] = id, true
 	}
+	ids.gone = w.Gone[:min(len(w.Gone), maxGone)]
 	return nil
 }
 
 // assign returns the id of an entity.
 func (ids *ids) assign(e *entity) string {
 	if id := ids.byKey[e.key]; id != "" && strings.HasPrefix(id, e.domain+".") {
+		return id
+	}
+	if id := ids.recall(e.key); id != "" && strings.HasPrefix(id, e.domain+".") && !ids.taken[id] {
+		ids.byKey[e.key], ids.taken[id], ids.changed = id, true, true
 		return id
 	}
 	object := e.wish
@@ -73,9 +84,24 @@ func (ids *ids) assign(e *entity) string {
 	return id
 }
 
-// release forgets the id of an entity that is gone for good.
+// recall returns the id that an entity had before it went, and forgets it; empty if there is none.
+func (ids *ids) recall(key string) (id string) {
+	at := slices.IndexFunc(ids.gone, func(one [2]string) bool { return one[0] == key })
+	if at >= 0 {
+		id = ids.gone[at][1]
+		ids.gone = slices.Delete(ids.gone, at, at+1)
+	}
+	return id
+}
+
+// release takes the id of an entity that is gone. It may have it again, if it is known by a
+// unique_id: devices go and come back by another topic.
 func (ids *ids) release(key string) {
 	if id, known := ids.byKey[key]; known {
+		if _, rest, _ := strings.Cut(key, "/"); strings.HasPrefix("/"+rest, uniqueKey) {
+			ids.gone = append(ids.gone, [2]string{key, id})
+			ids.gone = slices.Delete(ids.gone, 0, max(len(ids.gone)-maxGone, 0))
+		}
 		delete(ids.byKey, key)
 		delete(ids.taken, id)
 		delete(ids.next, strings.TrimRight(strings.TrimRight(id, "0123456789"), "_"))
@@ -88,7 +114,7 @@ func (ids *ids) save() error {
 	if !ids.changed {
 		return nil
 	}
-	text, err := json.MarshalIndent(idsWire{Version: 1, IDs: ids.byKey}, "", " ")
+	text, err := json.MarshalIndent(idsWire{Version: 1, IDs: ids.byKey, Gone: ids.gone}, "", " ")
 	if err == nil {
 		err = writeSynced(ids.file+".new", text)
 	}

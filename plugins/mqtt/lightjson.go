@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -134,23 +135,32 @@ func (l *lamp) sayJSON(value string) error {
 	default:
 		return fmt.Errorf("state %.60q is neither ON nor OFF", textOf(state))
 	}
-	var err error
+	var errs []error
 	if mode, ok := object["color_mode"].(string); ok && !l.supports(mode) {
-		err = fmt.Errorf("color_mode %.40q is none of the lamp's", mode)
-	} else if ok {
-		l.mode = mode
-	}
-	if err == nil {
-		l.readJSONColor(object)
-	}
-	if x, ok := asNumber(object["brightness"]); ok {
-		l.fromDevice(x)
-	}
-	if x, ok := asNumber(object["color_temp"]); ok {
-		l.setWarmth(x)
-		if _, told := object["color_mode"]; !told && l.supports("color_temp") && object["color"] == nil {
-			l.mode = "color_temp"
+		errs = append(errs, fmt.Errorf("color_mode %.40q is none of the lamp's", mode))
+	} else {
+		if ok {
+			l.mode = mode
 		}
+		errs = append(errs, l.readJSONColor(object))
+	}
+	number := func(key string, take func(x float64)) {
+		if x, ok := asNumber(object[key]); ok {
+			take(x)
+		} else if object[key] != nil {
+			errs = append(errs, fmt.Errorf("%s %.60q is no number", key, textOf(object[key])))
+		}
+	}
+	if l.dims() {
+		number("brightness", l.fromDevice)
+	}
+	if l.supports("color_temp") {
+		number("color_temp", func(x float64) {
+			l.setWarmth(x)
+			if _, told := object["color_mode"]; !told && object["color"] == nil {
+				l.mode = "color_temp"
+			}
+		})
 	}
 	if effect, ok := object["effect"].(string); ok {
 		l.effect = effect
@@ -159,42 +169,57 @@ func (l *lamp) sayJSON(value string) error {
 	if !e.known {
 		e.unknown()
 	}
-	return err
+	return errors.Join(errs...)
 }
 
 // readJSONColor takes the color of an object, of the kind that the mode says, or of
 // the first kind that is there.
-func (l *lamp) readJSONColor(object map[string]any) {
+func (l *lamp) readJSONColor(object map[string]any) error {
+	if object["color"] == nil || !slices.ContainsFunc(colorKinds, l.supports) {
+		return nil
+	}
 	color, ok := object["color"].(map[string]any)
 	if !ok {
-		return
+		return fmt.Errorf("color %.60q is no object", textOf(object["color"]))
 	}
-	kinds := colorKinds
-	if slices.Contains(colorKinds, l.mode) && object["color_mode"] != nil {
+	kinds, told := colorKinds, object["color_mode"] != nil
+	if told && slices.Contains(colorKinds, l.mode) {
 		kinds = []string{l.mode}
 	}
-	names := map[string]string{"rgb": "rgb", "hs": "hs", "xy": "xy", "rgbw": "rgbw", "rgbww": "rgbcw"}
 	for _, kind := range kinds {
 		if !l.supports(kind) {
 			continue
 		}
-		var c []float64
-		for _, name := range names[kind] {
-			x, ok := asNumber(color[string(name)])
-			if !ok {
-				x, ok = asNumber(color[map[string]string{"h": "hue", "s": "saturation"}[string(name)]])
-			}
-			if !ok {
-				break
-			}
-			c = append(c, x)
-		}
-		if len(c) == len(names[kind]) {
+		c, missing := jsonColor(kind, color)
+		switch {
+		case missing == "":
 			l.color, l.colorKind = c, kind
-			if object["color_mode"] == nil {
+			if !told {
 				l.mode = kind
 			}
-			return
+			return nil
+		case color[missing] == nil && len(kinds) == 1:
+			return fmt.Errorf("color has no %s", missing)
+		case color[missing] != nil:
+			return fmt.Errorf("%s of color is no number, and is %.60q", missing, textOf(color[missing]))
 		}
 	}
+	return nil
+}
+
+// jsonColor reads a color of a kind, and says what of it is missing, if something is.
+func jsonColor(kind string, color map[string]any) (c []float64, missing string) {
+	letters := map[string]string{"rgb": "rgb", "hs": "hs", "xy": "xy", "rgbw": "rgbw", "rgbww": "rgbcw"}[kind]
+	for _, letter := range letters {
+		name := string(letter)
+		x, ok := asNumber(color[name])
+		if long := map[string]string{"h": "hue", "s": "saturation"}[name]; !ok && long != "" {
+			x, ok = asNumber(color[long])
+		}
+		if !ok {
+			return nil, name
+		}
+		c = append(c, x)
+	}
+	return c, ""
 }

@@ -279,8 +279,8 @@ func (l *lamp) readWhite(c *call, w *wish) (err error) {
 func (l *lamp) fit(kind string, w *wish) error {
 	if w.warmth > 0 {
 		if l.supports("color_temp") {
-			w.mode, w.warmth = "color_temp", min(max(w.warmth, l.lowKelvin), l.highKelvin)
-			return nil
+			w.mode = "color_temp"
+			return l.checkWarmth(kind, w)
 		}
 		w.color, kind = kelvinToRGB(w.warmth), "rgb"
 		w.warmth = 0
@@ -296,6 +296,21 @@ func (l *lamp) fit(kind string, w *wish) error {
 	w.mode = colorKinds[i]
 	w.color = fromRGB(w.mode, toRGB(kind, w.color))
 	return nil
+}
+
+// checkWarmth checks that the lamp has a color temperature. Bounds are compared in whole
+// mireds: a caller's may be those, and their way through kelvin loses less than one.
+func (l *lamp) checkWarmth(key string, w *wish) error {
+	asked, low, high := miredsOf(w.warmth), miredsOf(l.highKelvin), miredsOf(l.lowKelvin)
+	if asked >= low && asked <= high {
+		w.warmth = min(max(w.warmth, l.lowKelvin), l.highKelvin)
+		return nil
+	}
+	unit := "mireds"
+	if key != "color_temp" {
+		asked, low, high, unit = w.warmth, l.lowKelvin, l.highKelvin, "K"
+	}
+	return fmt.Errorf("%s must be from %s to %s %s, and is %s", key, formatNumber(low), formatNumber(high), unit, formatNumber(asked))
 }
 
 // assume takes a wish for granted.

@@ -31,14 +31,17 @@ func start(t testing.TB, config string) (*memory, *runtimetest.Home) {
 	t.Helper()
 	b := newBridge()
 	m := &memory{b: b, filters: map[string]bool{}, retained: map[string]string{}}
-	b.open = func(context.Context) (link, error) {
-		m.subscribe(b.settings.discoveryFilters())
-		b.bornAgain()
-		return m, nil
-	}
+	b.open = m.open
 	h := runtimetest.StartAdapter(t, b, config, t.TempDir())
 	h.Until("it runs", func() bool { return b.linked.Load() != nil }) // what is said before would come at any time
 	return m, h
+}
+
+// open is the bridge's.
+func (m *memory) open(context.Context) (link, error) {
+	m.subscribe(m.b.settings.discoveryFilters())
+	m.b.bornAgain()
+	return m, nil
 }
 
 func (m *memory) subscribe(topics []string) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,15 +19,13 @@ import (
 // and every event of the types that are asked for.
 type publication struct {
 	// Static after construction.
-	b    *bridge
-	s    *publishSettings
-	file string // keeps where to go on with events
+	b        *bridge
+	s        *publishSettings
+	file     string // keeps where to go on with events
+	retained *retained
 
 	mu   sync.Mutex
 	born chan struct{} // closed and replaced when the broker was reached; guarded by mu
-
-	// Owned by states.
-	shown map[string]bool // entities whose state the broker keeps
 
 	// Owned by happenings.
 	after string // the last event that the broker has
@@ -37,21 +36,26 @@ type publication struct {
 // eventsFile is in the adapter's own folder.
 const eventsFile = "events_after"
 
-// publish begins to publish what the configuration asks for. The channel is closed at
-// the end.
+// publish begins to publish what the configuration asks for, and takes back what it asked for
+// before. The channel is closed at the end.
 func (b *bridge) publish(ctx context.Context) <-chan struct{} {
 	done := make(chan struct{})
-	s := b.settings.Publish
-	if s == nil {
-		close(done)
-		return done
-	}
 	p := b.publication
-	var all sync.WaitGroup
-	if s.States == nil || *s.States {
-		all.Go(func() { p.keep(ctx, "states", p.states) })
+	if err := p.retained.load(); err != nil {
+		b.log.Warn("what the broker keeps of the home is not known: it is not taken back", "err", err)
 	}
-	if len(s.Events) > 0 {
+	var all sync.WaitGroup
+	states := p.s.States == nil || *p.s.States
+	switch {
+	case states:
+		all.Go(func() { p.keep(ctx, "states", p.states) })
+	case p.retained.size() > 0:
+		all.Go(func() { p.keep(ctx, "states", p.takeBack) })
+	}
+	if states || p.retained.size() > 0 {
+		all.Go(func() { p.saveRetained(ctx) })
+	}
+	if len(p.s.Events) > 0 {
 		text, _ := os.ReadFile(p.file) // without it, from now on
 		p.after = strings.TrimSpace(string(text))
 		p.kept = p.after
@@ -60,15 +64,23 @@ func (b *bridge) publish(ctx context.Context) <-chan struct{} {
 	go func() {
 		all.Wait()
 		p.save()
+		if err := p.retained.save(); err != nil {
+			b.log.Warn("keeping what the broker keeps of the home", "err", err)
+		}
 		close(done)
 	}()
 	return done
 }
 
 func newPublication(b *bridge) *publication {
-	return &publication{
-		b: b, s: b.settings.Publish, file: filepath.Join(b.stateDir, eventsFile), born: make(chan struct{}), shown: map[string]bool{},
+	p := &publication{
+		b: b, s: b.settings.Publish, file: filepath.Join(b.stateDir, eventsFile), born: make(chan struct{}),
+		retained: &retained{file: filepath.Join(b.stateDir, retainedFile), topics: map[string]bool{}},
 	}
+	if p.s == nil {
+		p.s = &publishSettings{States: new(bool)} // nothing, and what was published before is taken back
+	}
+	return p
 }
 
 // bornAgain says that the broker was reached: it may have forgotten what it kept.
@@ -117,26 +129,42 @@ func (p *publication) keep(ctx context.Context, what string, run func(context.Co
 
 // states publishes the present states and then each change.
 func (p *publication) states(ctx context.Context) error {
-	present := map[string]bool{}
-	snapshot := true
+	r := &roll{present: map[string]bool{}}
 	selection := adapter.Selection{Types: []string{"state_changed"}, Domains: p.s.Domains, Entities: p.s.Entities}
-	return p.b.host.Follow(ctx, adapter.Follow{Selection: selection, Snapshot: true, Own: p.s.Own}, func(list []adapter.Happening) error {
-		var out []outgoing
-		for _, h := range list {
-			if h.Gap != nil {
-				return fmt.Errorf("changes are missing (%s): the present states are published again", h.Gap.Reason)
-			}
-			out = append(out, p.state(h)...)
-			if snapshot {
-				present[h.EntityID] = true
-			}
-			if snapshot && (!h.Present || h.ID != "") {
-				snapshot = false
-				out = append(out, p.gone(present)...)
-			}
-		}
-		return p.send(ctx, out)
+	// Without present states a mark is what says so.
+	return p.b.host.Follow(ctx, adapter.Follow{Selection: selection, Snapshot: true, Own: p.s.Own, Marks: true}, func(list []adapter.Happening) error {
+		return p.show(ctx, r, list)
 	})
+}
+
+// A roll is which topics the present states have.
+type roll struct {
+	present map[string]bool
+	called  bool // all present states were told
+}
+
+// show publishes states. Behind the present ones it takes back what the broker keeps besides.
+func (p *publication) show(ctx context.Context, r *roll, list []adapter.Happening) error {
+	var out []outgoing
+	for _, h := range list {
+		if h.Gap != nil {
+			return fmt.Errorf("changes are missing (%s): the present states are published again", h.Gap.Reason)
+		}
+		messages := p.state(h)
+		out = append(out, messages...)
+		if r.called {
+			continue
+		}
+		for _, o := range messages {
+			r.present[o.topic] = true
+		}
+		if !h.Present || h.ID != "" {
+			r.called = true
+			out = append(out, p.retained.besides(r.present)...)
+			r.present = nil
+		}
+	}
+	return p.sendRetained(ctx, out)
 }
 
 // state makes the messages of one state; an entity that is gone takes its messages with it.
@@ -151,16 +179,13 @@ func (p *publication) state(h adapter.Happening) []outgoing {
 	}
 	domain, object, ok := strings.Cut(h.EntityID, ".")
 	if err := json.Unmarshal(h.JSON, &e); err != nil || !ok {
-		return nil // the end of a snapshot without states
+		return nil // a mark
 	}
 	topic := p.s.Prefix + "/" + domain + "/" + object
 	state := outgoing{topic: topic + "/state", qos: 1, retain: true}
 	attributes := outgoing{topic: topic + "/attributes", qos: 1, retain: true}
 	if e.Data.New != nil {
 		state.payload, attributes.payload = e.Data.New.State, string(e.Data.New.Attributes)
-		p.shown[h.EntityID] = true
-	} else {
-		delete(p.shown, h.EntityID)
 	}
 	if !p.s.Attributes {
 		return []outgoing{state}
@@ -168,51 +193,74 @@ func (p *publication) state(h adapter.Happening) []outgoing {
 	return []outgoing{state, attributes}
 }
 
-// gone makes the messages of entities that went while the broker was not reached.
-func (p *publication) gone(present map[string]bool) (out []outgoing) {
-	for id := range p.shown {
-		if !present[id] {
-			out = append(out, p.state(adapter.Happening{EntityID: id, JSON: json.RawMessage(`{}`)})...)
-		}
-	}
-	return out
-}
-
 // happenings publishes events, each of them once the broker was reached.
 func (p *publication) happenings(ctx context.Context) error {
-	selection := adapter.Selection{Types: p.s.Events, Domains: p.s.Domains, Entities: p.s.Entities}
+	// Of which entities is decided here: a selection of entities takes no event without one.
+	selection := adapter.Selection{Types: p.s.Events}
 	return p.b.host.Follow(ctx, adapter.Follow{Selection: selection, After: p.after, Own: p.s.Own, Marks: true}, func(list []adapter.Happening) error {
-		var out []outgoing
-		last := ""
-		for _, h := range list {
-			if h.ID != "" {
-				last = h.ID
-			}
-			if h.Mark {
-				continue
-			}
-			o := outgoing{topic: p.s.Prefix + "/event/" + topicLevel(h.Type), payload: string(h.JSON), qos: 1}
-			if h.Gap != nil {
-				text, err := json.Marshal(map[string]any{"from": h.Gap.From, "to": h.Gap.To, "reason": h.Gap.Reason})
-				if err != nil {
-					return err
-				}
-				p.b.log.Warn("events can't be published any more", "from", h.Gap.From, "to", h.Gap.To, "reason", h.Gap.Reason)
-				o.topic, o.payload = p.s.Prefix+"/gap", string(text)
-			}
-			out = append(out, o)
-		}
-		if err := p.send(ctx, out); err != nil {
-			return err
-		}
-		if last != "" {
-			p.after = last
-		}
-		if time.Since(p.saved) > time.Second {
-			p.save()
-		}
-		return nil
+		return p.tell(ctx, list)
 	})
+}
+
+// tell publishes events, and keeps where to go on behind them.
+func (p *publication) tell(ctx context.Context, list []adapter.Happening) error {
+	var out []outgoing
+	last := ""
+	for _, h := range list {
+		if h.ID != "" {
+			last = h.ID
+		}
+		switch {
+		case h.Gap != nil:
+			text, err := json.Marshal(map[string]any{"from": h.Gap.From, "to": h.Gap.To, "reason": h.Gap.Reason})
+			if err != nil {
+				return err
+			}
+			p.b.log.Warn("events can't be published any more", "from", h.Gap.From, "to", h.Gap.To, "reason", h.Gap.Reason)
+			out = append(out, outgoing{topic: p.s.Prefix + "/gap", payload: string(text), qos: 1})
+		case !h.Mark && p.s.concerns(h.EntityID):
+			out = append(out, outgoing{topic: p.s.Prefix + "/event/" + topicLevel(h.Type), payload: string(h.JSON), qos: 1})
+		}
+	}
+	if err := p.send(ctx, out); err != nil {
+		return err
+	}
+	if last != "" {
+		p.after = last
+	}
+	if time.Since(p.saved) > time.Second {
+		p.save()
+	}
+	return nil
+}
+
+// concerns reports whether events of an entity are published; those of none always are.
+func (s *publishSettings) concerns(entity string) bool {
+	domain, _, _ := strings.Cut(entity, ".")
+	return entity == "" || oneMatches(s.Domains, domain) && oneMatches(s.Entities, entity)
+}
+
+// oneMatches reports whether a name is one of a list's, as in an adapter.Selection: * stands for
+// any characters, and an empty list takes all.
+func oneMatches(patterns []string, name string) bool {
+	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return nameMatches(p, name) })
+}
+
+// nameMatches takes the product of the lengths at most: the shortest way to a * is enough.
+func nameMatches(pattern, name string) bool {
+	parts := strings.Split(pattern, "*")
+	rest, ok := strings.CutPrefix(name, parts[0])
+	if len(parts) == 1 {
+		return name == pattern
+	}
+	for _, part := range parts[1 : len(parts)-1] {
+		at := strings.Index(rest, part)
+		if at < 0 {
+			return false
+		}
+		rest = rest[at+len(part):]
+	}
+	return ok && strings.HasSuffix(rest, parts[len(parts)-1])
 }
 
 // topicLevel makes one level of a topic of an event's type.

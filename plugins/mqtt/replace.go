@@ -29,15 +29,19 @@ func (b *bridge) replace(now, former *announcement, parts []*part) {
 	b.withdraw(former.rest(built))
 	for _, e := range built {
 		old := b.byKey[e.key]
+		from := former
+		if old != nil && !former.has(old) {
+			from = b.announced[old.part.topic]
+		}
 		switch {
-		case old != nil && !former.has(old):
+		case old != nil && from != former && (from == nil || !from.leaves || !from.has(old)):
 			b.leaveOut(now, e, fmt.Errorf("its unique_id is that of %s", old.part.key))
 			continue
 		case old == nil && len(b.byKey) >= maxEntities:
 			b.leaveOut(now, e, fmt.Errorf("there are %d entities already", maxEntities))
 			continue
 		case old != nil:
-			b.succeed(e, former.takeOut(old))
+			b.succeed(e, from.takeOut(old))
 		}
 		now.parts = append(now.parts, e)
 		b.add(e)

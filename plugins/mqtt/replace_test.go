@@ -39,7 +39,7 @@ func TestComponentsChangeNames(t *testing.T) {
 }
 
 // A device may announce itself by another topic before it takes the old one back, and
-// be another device then.
+// be another device then. Its entities have the ids that they had.
 func TestAnnouncedByAnotherTopic(t *testing.T) {
 	m, h := start(t, `{"confirm":"0s"}`)
 	m.say("homeassistant/sensor/t/config", `{"name":"T","stat_t":"s","uniq_id":"ut","dev":{"ids":"zz","name":"D"}}`, true)
@@ -51,8 +51,8 @@ func TestAnnouncedByAnotherTopic(t *testing.T) {
 	m.say("homeassistant/sensor/t/config", "", true)
 	m.say("homeassistant/switch/r/config", "", true)
 	m.quiet(h)
-	h.Until("the sensor is there", shows(h, "sensor.aa_t", "5"))
-	if got, want := h.Entities(), []string{"sensor.aa_t", "switch.aa_r"}; !slices.Equal(got, want) {
+	h.Until("the sensor is there", shows(h, "sensor.d_t", "5"))
+	if got, want := h.Entities(), []string{"sensor.d_t", "switch.d_r"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
@@ -74,7 +74,58 @@ func TestLeftOutIsNotLookedAtInVain(t *testing.T) {
 		t.Errorf("%d announcements were looked at, want 3", got)
 	}
 	m.say("homeassistant/sensor/one/config", "", true)
-	h.Until("the other is there", func() bool { _, ok := h.Entity("sensor.two"); return ok })
+	h.Until("the other is there", func() bool { e, _ := h.Entity("sensor.one"); return e.Attributes["friendly_name"] == "Two" })
+}
+
+// An id stays with its unique_id, also when a device announces it by another topic later, and
+// when the process ended meanwhile; another device may have it once it is free.
+func TestIDsStayWithTheirUniqueID(t *testing.T) {
+	m, h := start(t, `{"confirm":"0s"}`)
+	announce := func(topic, name, unique string) {
+		m.say("homeassistant/switch/"+topic+"/config", fmt.Sprintf(`{"name":%q,"cmd_t":"c","uniq_id":%q}`, name, unique), true)
+		m.quiet(h)
+	}
+	withdraw := func(topic string) {
+		m.say("homeassistant/switch/"+topic+"/config", "", true)
+		m.quiet(h)
+	}
+	announce("ren", "Ren Old", "u1")
+	announce("fan", "Fan", "u2")
+	withdraw("ren")
+	withdraw("fan")
+	announce("other", "Fan", "u3")
+	announce("ren2", "Renamed New", "u1")
+	announce("fan2", "Fan", "u2")
+	if got, want := h.Entities(), []string{"switch.fan", "switch.fan_2", "switch.ren_old"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+
+	dir := t.TempDir()
+	var before, after ids
+	if err := before.load(dir); err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxGone + 5 {
+		before.assign(&entity{key: fmt.Sprint("light/id/", i), domain: "light", name: fmt.Sprint("k", i), part: &part{}})
+	}
+	for i := range maxGone + 5 {
+		before.release(fmt.Sprint("light/id/", i))
+	}
+	if err := before.save(); err != nil {
+		t.Fatal(err)
+	}
+	if err := after.load(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(after.gone); got != maxGone {
+		t.Errorf("%d ids are remembered, want %d", got, maxGone)
+	}
+	if got := after.assign(&entity{key: "light/id/5", domain: "light", name: "new", part: &part{}}); got != "light.k5" {
+		t.Errorf("got %s, want light.k5", got)
+	}
+	if got := after.assign(&entity{key: "light/id/4", domain: "light", name: "new", part: &part{}}); got != "light.new" {
+		t.Errorf("got %s for one that is forgotten, want light.new", got)
+	}
 }
 
 // What is taken back and announced at once for another device is that one's, whatever

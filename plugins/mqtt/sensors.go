@@ -10,8 +10,20 @@ import (
 // none is what devices send for a state that is not known.
 const none = "None"
 
-// notNumeric are the device classes of sensors whose states are no numbers.
-var notNumeric = []string{"date", "enum", "timestamp", "uptime"}
+// notNumeric are the device classes of sensors whose states are no numbers, and ofTime
+// those of them that are times.
+var (
+	notNumeric = []string{"date", "enum", "timestamp", "uptime"}
+	ofTime     = []string{"date", "timestamp", "uptime"}
+)
+
+// binaryClasses are the device classes of binary sensors (homeassistant/components/binary_sensor,
+// BinarySensorDeviceClass). There is no binary sensor of another class.
+var binaryClasses = []string{
+	"battery", "battery_charging", "carbon_monoxide", "cold", "connectivity", "door", "garage_door", "gas", "heat", "light", "lock", "moisture",
+	"motion", "moving", "occupancy", "opening", "plug", "power", "presence", "problem", "running", "safety", "smoke", "sound", "tamper", "update",
+	"vibration", "window",
+}
 
 func buildSensor(m *builder) {
 	e := m.e
@@ -40,6 +52,8 @@ func buildSensor(m *builder) {
 			e.set(strings.TrimSpace(value))
 		case options != nil && !slices.Contains(options, value):
 			return fmt.Errorf("%.60q is none of its options, which are %s", value, strings.Join(options, ", "))
+		case slices.Contains(ofTime, class):
+			return e.setTime(class, value)
 		default:
 			e.set(value)
 		}
@@ -50,6 +64,11 @@ func buildSensor(m *builder) {
 func buildBinarySensor(m *builder) {
 	e := m.e
 	m.need("state_topic")
+	if class := strings.ToLower(m.str("device_class", "")); class != "" {
+		if e.own["device_class"] = class; !slices.Contains(binaryClasses, class) {
+			m.fail("device_class", "%.40q is none of a binary sensor", class)
+		}
+	}
 	on, off := m.str("payload_on", "ON"), m.str("payload_off", "OFF")
 	e.offDelay = m.seconds("off_delay")
 	m.expires()

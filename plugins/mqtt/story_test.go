@@ -95,6 +95,10 @@ func (p *player) step(text string) {
 		p.event(first, more)
 	case "reported":
 		p.reported(rest)
+	case "quiet":
+		if logged(p.h, rest) {
+			p.errorf("%q is reported", rest)
+		}
 	case "removed":
 		if _, there := p.h.Entity(first); there {
 			p.errorf("%s is still there", first)
