@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"carillon/httpd"
@@ -21,9 +23,27 @@ func (h *served) makePlugins() error {
 	}
 	h.plugins = &plugins.Host{
 		Dir: filepath.Join(home, "plugins"), DataDir: filepath.Join(home, "data", "plugins"), Runtime: h.runtime, Log: h.log.Logger,
+		Place: h.placeOf,
 		Epoch: h.journal.Epoch(), Replay: h.journal.Read, First: func() uint64 { first, _ := h.journal.Bounds(); return first },
 	}
 	return nil
+}
+
+// placeOf says where the home's configuration has a field of an adapter's own.
+func (h *served) placeOf(adapter, field string) string {
+	text, err := os.ReadFile(filepath.Join(h.dir, configFile))
+	if err != nil {
+		return ""
+	}
+	path := []string{"plugins", adapter, "config"}
+	for step := range strings.SplitSeq(strings.TrimPrefix(field, "/"), "/") {
+		path = append(path, strings.NewReplacer("~1", "/", "~0", "~").Replace(step))
+	}
+	line := config.Line(text, path)
+	if line == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d", configFile, line)
 }
 
 // adapterConfigs returns the configuration as the host of the adapters has it.

@@ -178,7 +178,7 @@ func (in *instance) configureModbus(frames <-chan frame, s *modbusServer) {
 	text := fmt.Sprintf(modbusHome, s.port)
 	write(in.t, filepath.Join(in.home, configFile), strings.Replace(text, "address: 15", "address: 70000", 1))
 	failed := await(in.t, frames, "that the configuration is refused", func(f frame) bool { return f.Type == "adapter_failed" })
-	if want := "/devices/0/entities/5/address: must be from 0 to 65535, and is 70000"; failed.Data["kept"] != true || !strings.Contains(failed.raw, want) {
+	if want := "carillon.yaml:16: /devices/0/entities/5/address: must be from 0 to 65535, and is 70000"; failed.Data["kept"] != true || !strings.Contains(failed.raw, want) {
 		in.t.Errorf("got %s, want %s, and that the adapter is kept", failed.raw, want)
 	}
 	write(in.t, filepath.Join(in.home, configFile), strings.Replace(text, "interval: 100ms", "interval: 120ms", 1))

@@ -107,22 +107,28 @@ func (g *generation) configure(ctx context.Context, c *AdapterConfig, validateOn
 	if err != nil || len(answer.Errors) == 0 {
 		return err
 	}
-	return &failure{Reason: ReasonConfig, Err: fieldErrors(answer.Errors), permanent: true}
+	return &failure{Reason: ReasonConfig, Err: g.a.fieldErrors(answer.Errors), permanent: true}
 }
 
 // fieldErrors makes one error of what Configure answered.
-func fieldErrors(list []*wire.FieldError) error {
+func (a *adapter) fieldErrors(list []*wire.FieldError) error {
 	var all []error
 	for i, e := range list {
 		if i == 10 {
 			all = append(all, fmt.Errorf("and %d more", len(list)-i))
 			break
 		}
-		field := e.Field
+		field, place := e.Field, ""
+		if a.host.Place != nil {
+			place = a.host.Place(a.name, field)
+		}
 		if field == "" {
 			field = "the configuration"
 		}
-		all = append(all, fmt.Errorf("%.200s: %.500s", field, e.Message))
+		if place != "" {
+			place += ": "
+		}
+		all = append(all, fmt.Errorf("%s%.200s: %.500s", place, field, e.Message))
 	}
 	return errors.Join(all...)
 }

@@ -39,6 +39,9 @@ type Host struct {
 	// Adapters is the configuration by name, until SetConfig is called. An adapter
 	// without any runs with its zero value.
 	Adapters map[string]AdapterConfig
+	// Place says where a part of an adapter's configuration was written, "carillon.yaml:12",
+	// for errors; field is a JSON pointer. Nil, or an empty text: it is not known.
+	Place func(adapter, field string) string
 	// Epoch, Replay and First are the journal's identity, its Read, and the first sequence that it
 	// holds: adapters that fall behind the newest events are told the others from
 	// there. Without Replay they are told that these are gone.
