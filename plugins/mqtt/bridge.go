@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"carillon/plugins/adapter"
+	"carillon/plugins/mqtt/template"
 )
 
 // inboxDepth is how many messages may wait to be looked at: what a broker sends at once
@@ -195,9 +196,14 @@ func (b *bridge) look(m *message) {
 		if long := e.shorten(before); long != nil {
 			err = long
 		}
-		if err != nil {
+		skipped := skips(err)
+		switch {
+		case err != nil && !skipped:
 			b.refused(e, m, err)
-		} else if !in.quiet {
+		case in.quiet:
+		case skipped:
+			e.lives(b)
+		default:
 			e.heard(b)
 		}
 		b.touch(e)
@@ -214,12 +220,23 @@ func (e *entity) shorten(before standing) error {
 	return fmt.Errorf("the state has %d characters, more than %d", n, adapter.MaxState)
 }
 
-// heard notes that the device told of the entity.
-func (e *entity) heard(b *bridge) {
+// skips reports whether an error is a template's that says that a message is not for it.
+func skips(err error) bool {
+	var failure *template.Error
+	return errors.As(err, &failure) && failure.Skips
+}
+
+// lives notes that the device is there.
+func (e *entity) lives(b *bridge) {
 	if e.patience > 0 {
 		e.stale = false
 		b.after(e, "stale", e.patience, func() { e.stale = true })
 	}
+}
+
+// heard notes that the device told of the entity.
+func (e *entity) heard(b *bridge) {
+	e.lives(b)
 	for _, answer := range e.answers {
 		close(answer)
 	}

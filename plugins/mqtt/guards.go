@@ -220,6 +220,7 @@ var vacuumActions = []struct{ service, feature, key, payload string }{
 
 func buildVacuum(m *builder) {
 	e := m.e
+	m.oneOf("schema", "state", "state") // there was another one once
 	features := m.strs("supported_features", "start", "stop", "return_home", "clean_spot")
 	has := func(feature string) bool { return slices.Contains(features, feature) }
 	states := []string{"cleaning", "docked", "paused", "idle", "returning", "error"}

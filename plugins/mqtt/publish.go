@@ -24,13 +24,12 @@ type publication struct {
 	file     string // keeps where to go on with events
 	retained *retained
 
-	mu   sync.Mutex
-	born chan struct{} // closed and replaced when the broker was reached; guarded by mu
+	kept string // what file holds; owned by keepPlace, then by who waited for it
 
-	// Owned by happenings.
-	after string // the last event that the broker has
-	kept  string // of it, what the file holds
-	saved time.Time
+	mu sync.Mutex
+	// Guarded by mu.
+	born  chan struct{} // closed and replaced when the broker was reached
+	after string        // the last event that the broker has
 }
 
 // eventsFile is in the adapter's own folder.
@@ -44,29 +43,26 @@ func (b *bridge) publish(ctx context.Context) <-chan struct{} {
 	if err := p.retained.load(); err != nil {
 		b.log.Warn("what the broker keeps of the home is not known: it is not taken back", "err", err)
 	}
+	text, _ := os.ReadFile(p.file) // without it, from now on
+	p.after = strings.TrimSpace(string(text))
+	p.kept = p.after
 	var all sync.WaitGroup
-	states := p.s.States == nil || *p.s.States
+	states, before := p.s.States == nil || *p.s.States, p.retained.size() > 0
 	switch {
 	case states:
 		all.Go(func() { p.keep(ctx, "states", p.states) })
-	case p.retained.size() > 0:
+	case before:
 		all.Go(func() { p.keep(ctx, "states", p.takeBack) })
 	}
-	if states || p.retained.size() > 0 {
-		all.Go(func() { p.saveRetained(ctx) })
+	if states || before || len(p.s.Events) > 0 {
+		all.Go(func() { p.keepPlace(ctx) })
 	}
 	if len(p.s.Events) > 0 {
-		text, _ := os.ReadFile(p.file) // without it, from now on
-		p.after = strings.TrimSpace(string(text))
-		p.kept = p.after
 		all.Go(func() { p.keep(ctx, "events", p.happenings) })
 	}
 	go func() {
 		all.Wait()
 		p.save()
-		if err := p.retained.save(); err != nil {
-			b.log.Warn("keeping what the broker keeps of the home", "err", err)
-		}
 		close(done)
 	}()
 	return done
@@ -197,7 +193,7 @@ func (p *publication) state(h adapter.Happening) []outgoing {
 func (p *publication) happenings(ctx context.Context) error {
 	// Of which entities is decided here: a selection of entities takes no event without one.
 	selection := adapter.Selection{Types: p.s.Events}
-	return p.b.host.Follow(ctx, adapter.Follow{Selection: selection, After: p.after, Own: p.s.Own, Marks: true}, func(list []adapter.Happening) error {
+	return p.b.host.Follow(ctx, adapter.Follow{Selection: selection, After: p.place(), Own: p.s.Own, Marks: true}, func(list []adapter.Happening) error {
 		return p.tell(ctx, list)
 	})
 }
@@ -226,10 +222,9 @@ func (p *publication) tell(ctx context.Context, list []adapter.Happening) error 
 		return err
 	}
 	if last != "" {
+		p.mu.Lock()
 		p.after = last
-	}
-	if time.Since(p.saved) > time.Second {
-		p.save()
+		p.mu.Unlock()
 	}
 	return nil
 }
@@ -280,19 +275,41 @@ func (p *publication) send(ctx context.Context, out []outgoing) error {
 	return nil
 }
 
-// save keeps where to go on after a restart.
+// place is where to go on with events.
+func (p *publication) place() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.after
+}
+
+// keepPlace saves, once a second at the most, until ctx ends.
+func (p *publication) keepPlace(ctx context.Context) {
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	for {
+		select {
+		case <-second.C:
+			p.save()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// save keeps where to go on after a restart, and what the broker keeps.
 func (p *publication) save() {
-	p.saved = time.Now()
-	if p.after == p.kept {
-		return
+	if after := p.place(); after != p.kept {
+		err := os.WriteFile(p.file+".new", []byte(after+"\n"), 0o600)
+		if err == nil {
+			err = os.Rename(p.file+".new", p.file)
+		}
+		if err != nil {
+			p.b.reports.warn("which events the broker has can't be kept", p.s.Prefix, err)
+		} else {
+			p.kept = after
+		}
 	}
-	err := os.WriteFile(p.file+".new", []byte(p.after+"\n"), 0o600)
-	if err == nil {
-		err = os.Rename(p.file+".new", p.file)
+	if err := p.retained.save(); err != nil {
+		p.b.reports.warn("what the broker keeps of the home can't be kept", p.s.Prefix, err)
 	}
-	if err != nil {
-		p.b.log.Warn("keeping which events the broker has", "err", err)
-		return
-	}
-	p.kept = p.after
 }

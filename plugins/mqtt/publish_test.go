@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"slices"
 	"testing"
 
@@ -58,8 +59,9 @@ func TestEventsOfEntities(t *testing.T) {
 		if got := m.topics(); !slices.Equal(got, want) {
 			t.Errorf("entities %v, domains %v: got %v, want %v", test.s.Entities, test.s.Domains, got, want)
 		}
-		if p.after != "e-d" {
-			t.Errorf("it goes on behind %s, want e-d", p.after)
+		p.save()
+		if text, err := os.ReadFile(p.file); err != nil || string(text) != "e-d\n" {
+			t.Errorf("it goes on behind %q, %v, want e-d", text, err)
 		}
 	}
 }

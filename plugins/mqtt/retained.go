@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"time"
 )
 
 // retained is which topics the broker keeps of what the home published. It is kept over
@@ -127,22 +126,6 @@ func (r *retained) save() error {
 		r.mu.Unlock()
 	}
 	return err
-}
-
-// saveRetained keeps what the broker keeps, once a second at the most, until ctx ends.
-func (p *publication) saveRetained(ctx context.Context) {
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
-	for {
-		select {
-		case <-second.C:
-			if err := p.retained.save(); err != nil {
-				p.b.reports.warn("what the broker keeps of the home can't be kept", p.s.Prefix, err)
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // sendRetained publishes messages that the broker keeps, and remembers which those are.

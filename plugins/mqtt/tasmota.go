@@ -30,6 +30,7 @@ type tasmota struct {
 type tasmotaConfig struct {
 	Name      string             `json:"dn"`
 	Friendly  []string           `json:"fn"`
+	Host      string             `json:"hn"`
 	MAC       string             `json:"mac"`
 	Model     string             `json:"md"`
 	Fan       int                `json:"if"` // it is an iFan
@@ -162,7 +163,9 @@ const (
 
 // path returns a topic of the device.
 func (c *tasmotaConfig) path(kind int, name string) string {
-	full := strings.NewReplacer("%prefix%", c.Prefixes[kind], "%topic%", c.Topic).Replace(c.FullTopic)
+	full := strings.NewReplacer(
+		"%prefix%", c.Prefixes[kind], "%topic%", c.Topic, "%hostname%", c.Host, "%id%", c.MAC[max(len(c.MAC)-6, 0):],
+	).Replace(c.FullTopic)
 	return strings.TrimSuffix(full, "/") + "/" + name
 }
 
@@ -221,12 +224,16 @@ func (c *tasmotaConfig) parts(topic string) (parts []*part) {
 	return append(parts, c.inputParts(topic)...)
 }
 
-// friendly is the name of a relay.
+// friendly is the name of a relay behind the device's; empty if it is the device's, as it is unless
+// somebody gave one of them another.
 func (c *tasmotaConfig) friendly(i int) string {
-	if i < len(c.Friendly) && c.Friendly[i] != "" {
-		return c.Friendly[i]
+	switch {
+	case i >= len(c.Friendly) || c.Friendly[i] == "":
+		return fmt.Sprint("relay ", i+1)
+	case c.Friendly[i] == c.Name:
+		return ""
 	}
-	return fmt.Sprint("relay ", i+1)
+	return c.Friendly[i]
 }
 
 // inputParts returns buttons and switches, if the device tells of them.

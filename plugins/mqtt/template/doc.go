@@ -33,7 +33,8 @@
 //     and {{ value_json.x }} an error, while {{ value_json }} is empty.
 //   - On an error of Jinja2's own, in effect on something undefined,
 //     async_render_with_possible_json_value gives the payload as it came, or the
-//     platform's default (Error.KeepsPayload). On all other errors, as of
+//     platform's default (Error.KeepsPayload). So is_defined skips messages that
+//     lack a value (Error.Skips). On all other errors, as of
 //     arithmetic, of types and of int without a default, the message is not used.
 //   - A command template has value, entity_id, name and this, and what the
 //     platform adds, such as red, green and blue. Its errors end the command.

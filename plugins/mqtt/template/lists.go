@@ -28,7 +28,9 @@ func listFilters() map[string]*builtin {
 		"iif":     define("value if_true? if_false? if_none?", iif),
 		"is_defined": define("value", func(e *env, args []Value) Value {
 			if u, ok := args[0].(Undefined); ok {
-				e.undefined(u)
+				err := e.t.errorAt(e.at, "%s", u.why)
+				err.KeepsPayload, err.Skips = true, true
+				panic(err)
 			}
 			return args[0]
 		}),

@@ -27,6 +27,10 @@ type Error struct {
 	// payload as it came, or with the default that the platform gives: something
 	// undefined was used. All other errors end the message's handling.
 	KeepsPayload bool
+
+	// Skips reports that the filter is_defined found that something is not: the
+	// message is not for this template, and nothing is wrong.
+	Skips bool
 }
 
 func (e *Error) Error() string {
