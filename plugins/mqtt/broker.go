@@ -54,6 +54,7 @@ func (b *bridge) openBroker(ctx context.Context) (link, error) {
 	limits := mochi.NewDefaultServerCapabilities()
 	limits.MaximumClients, limits.MaximumPacketSize = maxClients, maxPayload+maxTopic
 	limits.MaximumSessionExpiryInterval, limits.MaximumClientWritesPending = longestSession, pending
+	limits.MaximumMessageExpiryInterval = 0 // it would end what is retained, too; see also store.OnSessionEstablish
 	k.gate = &gate{k: k, delivered: map[string]bool{}}
 	k.server = mochi.New(&mochi.Options{Capabilities: limits, InlineClient: true, Logger: slog.New(brokerLog{b.log.Handler()}), SysTopicResendInterval: 30})
 	if err := k.server.AddHook(k.gate, nil); err != nil {
@@ -112,7 +113,7 @@ func (k *broker) addStore() error {
 	// The system may crash between two writes, and lose the last ones; not syncing each is
 	// what a broker of thousands of messages a second can afford.
 	options := &bolt.Options{Path: file, Options: &bbolt.Options{Timeout: time.Second, NoSync: true, NoFreelistSync: true}}
-	err := k.server.AddHook(new(bolt.Hook), options)
+	err := k.server.AddHook(&store{k: k}, options)
 	if err == nil || errors.Is(err, bbolterrors.ErrTimeout) {
 		return err
 	}
@@ -120,7 +121,7 @@ func (k *broker) addStore() error {
 	if err := os.Rename(file, file+".bad"); err != nil {
 		return err
 	}
-	return k.server.AddHook(new(bolt.Hook), options)
+	return k.server.AddHook(&store{k: k}, options)
 }
 
 // listen opens the sockets.
