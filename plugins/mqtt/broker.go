@@ -241,7 +241,7 @@ func (g *gate) ID() string { return "carillon" }
 // Provides implements mochi.Hook.
 func (g *gate) Provides(b byte) bool {
 	return bytes.Contains([]byte{
-		mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPublished, mochi.OnPublishDropped,
+		mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPublished, mochi.OnPublishDropped, mochi.OnPacketEncode,
 	}, []byte{b})
 }
 
@@ -258,6 +258,15 @@ func (g *gate) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
 		g.k.b.reports.warn("a device was refused", host, errors.New("its name or password is wrong"), "client", cut(cl.ID, 100))
 	}
 	return ok
+}
+
+// OnPacketEncode implements mochi.Hook. Before MQTT 5 only clients say DISCONNECT (MQTT 3.1.1, 3.14); the
+// server closes the connection behind it, and sends no packet of a type that there is not.
+func (g *gate) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packet {
+	if pk.FixedHeader.Type == packets.Disconnect && cl.Properties.ProtocolVersion < 5 {
+		pk.FixedHeader.Type = packets.Reserved
+	}
+	return pk
 }
 
 // OnACLCheck implements mochi.Hook: who may connect may use all topics but the broker's

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -228,5 +229,49 @@ func TestOwnBrokerForgetsWhatIsBehind(t *testing.T) {
 	g := &gate{k: &broker{b: newBridge()}, delivered: map[string]bool{"d": true}}
 	if _, err := g.OnPublish(&mochi.Client{ID: "d"}, packets.Packet{}); err != nil || g.has("d") {
 		t.Errorf("got %v, and the message is taken for the one before: %v", err, g.has("d"))
+	}
+}
+
+// connected connects by hand, and returns the connection behind CONNACK.
+func connected(t *testing.T, address string, version byte) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	packet, answer := []byte{0x10, 14, 0, 4, 'M', 'Q', 'T', 'T', version, 2, 0, 60, 0, 2, 's', '1'}, make([]byte, 2)
+	if version == 5 {
+		packet = []byte{0x10, 15, 0, 4, 'M', 'Q', 'T', 'T', version, 2, 0, 60, 0, 0, 2, 's', '1'}
+	}
+	if _, err = c.Write(packet); err == nil {
+		if _, err = io.ReadFull(c, answer); err == nil {
+			_, err = io.CopyN(io.Discard, c, int64(answer[1]))
+		}
+	}
+	if err != nil || answer[0] != 0x20 {
+		t.Fatalf("got % x and %v, want CONNACK", answer, err)
+	}
+	return c
+}
+
+// Only clients of MQTT 5 are told why their connection ends, as others take that for an error.
+func TestOwnBrokerHangsUp(t *testing.T) {
+	for version, want := range map[byte]byte{4: 0, 5: 0xe0} {
+		for what, end := range map[string]func(k *broker){
+			"it ends":            func(k *broker) { k.close() },
+			"another takes over": func(k *broker) { connected(t, k.b.settings.Listen, version) },
+		} {
+			t.Run(fmt.Sprintf("version %d, %s", version, what), func(t *testing.T) {
+				k := ownBroker(t)
+				c := connected(t, k.b.settings.Listen, version)
+				end(k)
+				got, err := io.ReadAll(c)
+				if err != nil || want == 0 && len(got) > 0 || want != 0 && (len(got) == 0 || got[0] != want) {
+					t.Errorf("got % x and %v, want the end alone, or behind %x", got, err, want)
+				}
+			})
+		}
 	}
 }

@@ -216,8 +216,13 @@ func ownBroker(t *testing.T) *broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(link.close)
-	return link.(*broker)
+	k := link.(*broker)
+	t.Cleanup(func() {
+		if k.ctx.Err() == nil { // the test has not closed it
+			k.close()
+		}
+	})
+	return k
 }
 
 // What is retained stays until somebody takes it back, unless it asks for less.
