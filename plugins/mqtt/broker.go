@@ -128,9 +128,7 @@ func (k *broker) addStore() error {
 func (k *broker) listen() error {
 	s := &k.b.settings
 	config := listeners.Config{ID: "mqtt", Address: s.Listen}
-	if s.tls != nil && len(s.tls.Certificates) > 0 {
-		config.TLSConfig = s.tls
-	}
+	config.TLSConfig = s.tls
 	err := k.server.AddListener(listeners.NewTCP(config))
 	if err == nil && s.ListenWS != "" {
 		config.ID, config.Address = "websocket", s.ListenWS
@@ -248,10 +246,10 @@ func (g *gate) Provides(b byte) bool {
 // OnConnectAuthenticate implements mochi.Hook: it checks name and password.
 func (g *gate) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
 	s := &g.k.b.settings
-	if len(s.Users) == 0 {
+	if len(s.users) == 0 {
 		return true
 	}
-	want, known := s.Users[string(pk.Connect.Username)]
+	want, known := s.users[string(pk.Connect.Username)]
 	ok := subtle.ConstantTimeCompare([]byte(want), pk.Connect.Password) == 1 && known
 	if !ok {
 		host, _, _ := net.SplitHostPort(cl.Net.Remote)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -344,28 +343,6 @@ func (c *client) close() {
 	}
 	c.stop()
 	c.paho.Disconnect(100)
-}
-
-// tlsConfig makes what TLS needs of the files that the configuration names.
-func (s *settings) tlsConfig() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: s.TLS.Insecure}
-	if s.TLS.CA != "" {
-		text, err := os.ReadFile(s.TLS.CA)
-		if err != nil {
-			return nil, err
-		}
-		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM", s.TLS.CA)
-		}
-	}
-	if s.TLS.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(s.TLS.Cert, s.TLS.Key)
-		if err != nil {
-			return nil, err
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }
 
 // clientID returns the name that the broker keeps the session under. It is made once.
