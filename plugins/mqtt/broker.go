@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -56,7 +57,7 @@ func (b *bridge) openBroker(ctx context.Context) (link, error) {
 	limits.MaximumSessionExpiryInterval, limits.MaximumClientWritesPending = longestSession, pending
 	limits.MaximumMessageExpiryInterval = 0 // it would end what is retained, too; see also store.OnSessionEstablish
 	k.gate = &gate{k: k, delivered: map[string]bool{}}
-	k.server = mochi.New(&mochi.Options{Capabilities: limits, InlineClient: true, Logger: slog.New(brokerLog{b.log.Handler()}), SysTopicResendInterval: 30})
+	k.server = mochi.New(&mochi.Options{Capabilities: limits, InlineClient: true, Logger: slog.New(brokerLog{Handler: b.log.Handler()}), SysTopicResendInterval: 30})
 	if err := k.server.AddHook(k.gate, nil); err != nil {
 		return nil, fmt.Errorf("opening the broker: %w", err)
 	}
@@ -64,7 +65,8 @@ func (b *bridge) openBroker(ctx context.Context) (link, error) {
 		return nil, fmt.Errorf("opening the broker's store: %w", err)
 	}
 	if err := k.listen(); err != nil {
-		return nil, err
+		k.stop()
+		return nil, errors.Join(err, k.server.Close())
 	}
 	if err := k.server.Serve(); err != nil {
 		return nil, fmt.Errorf("opening the broker: %w", err)
@@ -77,7 +79,10 @@ func (b *bridge) openBroker(ctx context.Context) (link, error) {
 }
 
 // brokerLog takes of the broker's log what is wrong: the rest is of its inside.
-type brokerLog struct{ slog.Handler }
+type brokerLog struct {
+	slog.Handler
+	silent string // what is meant where the server says nothing but an error
+}
 
 // Enabled implements slog.Handler.
 func (l brokerLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
@@ -94,17 +99,27 @@ func (l brokerLog) Handle(ctx context.Context, r slog.Record) error {
 	if empty {
 		return nil
 	}
-	r.Message = "broker: " + r.Message
+	r.Message = "broker: " + cmp.Or(r.Message, l.silent, "something went wrong")
 	return l.Handler.Handle(ctx, r)
 }
 
 // WithAttrs implements slog.Handler.
 func (l brokerLog) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return brokerLog{l.Handler.WithAttrs(attrs)}
+	for _, a := range attrs {
+		switch a.Key {
+		case "listener":
+			l.silent = "a device's connection ended"
+		case "hook":
+			l.silent = "keeping messages and sessions"
+		}
+	}
+	return brokerLog{l.Handler.WithAttrs(attrs), l.silent}
 }
 
 // WithGroup implements slog.Handler.
-func (l brokerLog) WithGroup(name string) slog.Handler { return brokerLog{l.Handler.WithGroup(name)} }
+func (l brokerLog) WithGroup(name string) slog.Handler {
+	return brokerLog{l.Handler.WithGroup(name), l.silent}
+}
 
 // addStore keeps retained messages and sessions in a file. One that can't be read is put
 // aside: devices announce themselves again.
@@ -127,15 +142,14 @@ func (k *broker) addStore() error {
 // listen opens the sockets.
 func (k *broker) listen() error {
 	s := &k.b.settings
-	config := listeners.Config{ID: "mqtt", Address: s.Listen}
-	config.TLSConfig = s.tls
-	err := k.server.AddListener(listeners.NewTCP(config))
+	err := k.server.AddListener(listeners.NewTCP(listeners.Config{ID: "mqtt", Address: s.Listen, TLSConfig: s.tls}))
+	field := "listen"
 	if err == nil && s.ListenWS != "" {
-		config.ID, config.Address = "websocket", s.ListenWS
-		err = k.server.AddListener(listeners.NewWebsocket(config))
+		err = k.server.AddListener(&webListener{address: s.ListenWS, tls: s.tls, allows: k.allowsOrigin})
+		field = "listen_websocket"
 	}
 	if err != nil {
-		return fmt.Errorf("opening the broker: %w", err)
+		return fmt.Errorf("opening the broker: %w: choose another address for %s, or end what uses this one", err, field)
 	}
 	return nil
 }
@@ -253,7 +267,7 @@ func (g *gate) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
 	ok := subtle.ConstantTimeCompare([]byte(want), pk.Connect.Password) == 1 && known
 	if !ok {
 		host, _, _ := net.SplitHostPort(cl.Net.Remote)
-		g.k.b.reports.warn("a device was refused", host, errors.New("its name or password is wrong"), "client", cut(cl.ID, 100))
+		g.k.b.reports.about("address", "a device was refused", host, errors.New("its name or password is wrong"), "client", cut(cl.ID, 100))
 	}
 	return ok
 }
@@ -276,7 +290,7 @@ func (g *gate) OnACLCheck(_ *mochi.Client, topic string, write bool) bool {
 // OnPublishDropped implements mochi.Hook.
 func (g *gate) OnPublishDropped(cl *mochi.Client, pk packets.Packet) {
 	g.k.b.numbers.dropped.Add(1)
-	g.k.b.reports.warn("the broker dropped messages for a device", cl.ID, fmt.Errorf("%d wait for it already", pending))
+	g.k.b.reports.about("client", "the broker dropped messages for a device", cl.ID, fmt.Errorf("%d wait for it already", pending))
 }
 
 // OnPublish implements mochi.Hook. The server acknowledges a message after it, and hands it

@@ -33,6 +33,7 @@ type settings struct {
 	Confirm      string                     `json:"confirm"`
 	Listen       string                     `json:"listen"`
 	ListenWS     string                     `json:"listen_websocket"`
+	Origins      []string                   `json:"websocket_origins"`
 	Users        map[string]json.RawMessage `json:"users"`
 	Anonymous    bool                       `json:"anonymous"`
 	Publish      *publishSettings           `json:"publish"`
@@ -79,6 +80,7 @@ const schema = `{
     "confirm": {"type": "string", "default": "300ms", "description": "How long a command waits for the device to tell what it did, 0s to 10s."},
     "listen": {"type": "string", "description": "Be the broker, at this address: 127.0.0.1:1883, or :1883 for the whole network."},
     "listen_websocket": {"type": "string", "description": "The same for WebSocket clients."},
+    "websocket_origins": {"type": "array", "items": {"type": "string"}, "description": "Web pages elsewhere that may use it: https://dash.lan; * for all."},
     "users": {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}, "minProperties": 1, "description": "Who may use the broker: passwords by name."},
     "anonymous": {"type": "boolean", "default": false, "description": "Anyone who reaches the broker may use it, also from other machines."},
     "publish": {"type": "object", "additionalProperties": false, "description": "What of the home goes to the broker.", "properties": {
@@ -135,6 +137,7 @@ func readSettings(c adapter.Config) (settings, error) {
 	r.readCredentials()
 	r.readTopics()
 	r.readListen()
+	r.checkOrigins()
 	r.readUsers()
 	r.readPublish()
 	slices.SortFunc(r.wrong, func(a, b adapter.FieldError) int { return strings.Compare(a.Field, b.Field) })

@@ -51,15 +51,19 @@ func (d *thing) all() []string {
 	return slices.Clone(d.heard)
 }
 
-// waited fails the test unless the messages that waited come, in their order.
-func waited(t *testing.T, address, id string, messages int) {
+// waited fails the test unless the messages that waited come, in their order, and no more.
+func waited(t *testing.T, k *broker, id string, messages int) {
 	t.Helper()
-	d := newThing(t, address, keeping(id))
+	d := newThing(t, k.b.settings.Listen, keeping(id))
 	var want []string
 	for i := range messages {
 		want = append(want, fmt.Sprintf("m/x %d", i+1))
 	}
-	for deadline := time.Now().Add(10 * time.Second); len(d.all()) < messages && time.Now().Before(deadline); {
+	acknowledged := func() bool {
+		cl, ok := k.server.Clients.Get(id)
+		return ok && cl.State.Inflight.Len() == 0
+	}
+	for deadline := time.Now().Add(10 * time.Second); (len(d.all()) < messages || !acknowledged()) && time.Now().Before(deadline); {
 		<-time.After(time.Millisecond)
 	}
 	if got := d.all(); !slices.Equal(got, want) {
@@ -95,15 +99,14 @@ func TestOwnBrokerKeepsWhatWaits(t *testing.T) {
 	for what, folder := range map[string]string{"stopped": folder, "killed": killed} {
 		t.Run(what, func(t *testing.T) {
 			address := freePort(t)
-			again := listening(t, folder, address, "")
+			again, k := listeningBroker(t, folder, address, "")
 			say(t, address, messages+1, 5)
-			waited(t, address, "s1:2", messages+5)
+			waited(t, k, "s1:2", messages+5)
 			if err := again.Drain(); err != nil {
 				t.Fatal(err)
 			}
-			address = freePort(t)
-			listening(t, folder, address, "")
-			waited(t, address, "s1:2", 0) // it is not sent twice
+			_, k = listeningBroker(t, folder, freePort(t), "")
+			waited(t, k, "s1:2", 0) // it is not sent twice
 		})
 	}
 }
@@ -171,11 +174,11 @@ func TestOwnBrokerHealsItsStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	address := freePort(t)
-	h := listening(t, folder, address, "")
-	waited(t, address, "s1", 2)
+	h, k := listeningBroker(t, folder, address, "")
+	waited(t, k, "s1", 2)
 	d := newThing(t, address, func(o *paho.ClientOptions) { o.SetClientID("clean") })
 	say(t, address, 1, 1)
-	d.listen("n") // its answer stands behind
+	d.listen("elsewhere") // its answer stands behind
 	if got := d.all(); len(got) != 0 {
 		t.Errorf("a clean session heard %q by a subscription of the one before", got)
 	}
