@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -49,7 +50,8 @@ type client struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	why string // why there is no connection; empty: there is one
+	why     string // why there is no connection; empty: there is one
+	reached bool   // there was one once
 }
 
 // dial begins to connect to the broker. It doesn't wait.
@@ -124,14 +126,31 @@ func (c *client) notice(_ paho.Client, n paho.ConnectionNotification) {
 }
 
 func (c *client) notReached(err error) {
-	why := c.b.settings.url.Host + ": " + reason(err)
+	text := reason(err)
 	c.mu.Lock()
+	if !c.reached {
+		text += hint(c.b.settings.url.Scheme, err)
+	}
+	why := c.b.settings.url.Host + ": " + text
 	changed := c.why != why
 	c.why = why
 	c.mu.Unlock()
 	if changed {
-		c.b.log.Warn("the broker can't be reached; trying on", "broker", c.b.settings.url.Host, "err", reason(err))
+		c.b.log.Warn("the broker can't be reached; trying on", "broker", c.b.settings.url.Host, "err", text)
 	}
+}
+
+// hint says what may be wrong where a broker that was never reached does not speak as the address
+// says.
+func hint(scheme string, err error) string {
+	var record tls.RecordHeaderError
+	switch plain := scheme == "mqtt" || scheme == "ws"; {
+	case plain && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, errAlert)):
+		return "; the port may want " + scheme + "s://"
+	case !plain && errors.As(err, &record):
+		return "; the port may want " + strings.TrimSuffix(scheme, "s") + "://"
+	}
+	return ""
 }
 
 // reason puts why a connection failed into words that stay the same from one attempt
@@ -171,7 +190,7 @@ func (c *client) connected(paho.Client) {
 		c.ask(c.b.settings.discoveryFilters(), 0)
 		c.ask(topics, 1)
 		c.mu.Lock()
-		c.why = ""
+		c.why, c.reached = "", true
 		c.mu.Unlock()
 		c.b.setAway(false)
 		if topic := c.b.settings.statusTopic; topic != "" {
