@@ -254,8 +254,14 @@ func TestOwnBrokerForgetsWhatIsBehind(t *testing.T) {
 	}
 }
 
-// connected connects by hand, and returns the connection behind CONNACK.
+// connected connects by hand as s1, without a session, and returns the connection behind CONNACK.
 func connected(t *testing.T, address string, version byte) net.Conn {
+	t.Helper()
+	return connectedAs(t, address, version, 2)
+}
+
+// connectedAs is connected with the flags of CONNECT.
+func connectedAs(t *testing.T, address string, version, flags byte) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", address)
 	if err != nil {
@@ -263,9 +269,9 @@ func connected(t *testing.T, address string, version byte) net.Conn {
 	}
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(10 * time.Second))
-	packet, answer := []byte{0x10, 14, 0, 4, 'M', 'Q', 'T', 'T', version, 2, 0, 60, 0, 2, 's', '1'}, make([]byte, 2)
+	packet, answer := []byte{0x10, 14, 0, 4, 'M', 'Q', 'T', 'T', version, flags, 0, 60, 0, 2, 's', '1'}, make([]byte, 2)
 	if version == 5 {
-		packet = []byte{0x10, 15, 0, 4, 'M', 'Q', 'T', 'T', version, 2, 0, 60, 0, 0, 2, 's', '1'}
+		packet = []byte{0x10, 15, 0, 4, 'M', 'Q', 'T', 'T', version, flags, 0, 60, 0, 0, 2, 's', '1'}
 	}
 	if _, err = c.Write(packet); err == nil {
 		if _, err = io.ReadFull(c, answer); err == nil {

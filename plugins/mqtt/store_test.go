@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -281,5 +283,37 @@ func TestStoreDropsWhatExpired(t *testing.T) {
 	}
 	if got, _ := s.Hook.StoredRetainedMessages(); len(got) != 1 {
 		t.Errorf("the file still has %d", len(got))
+	}
+}
+
+// The ids of a device's packets and of those that are on their way to it have nothing to do with each
+// other.
+func TestOwnBrokerKeepsIDsApart(t *testing.T) {
+	k := ownBroker(t)
+	address := k.b.settings.Listen
+	leave(t, address, "s1", 3) // under ids 1 to 3
+	c := connectedAs(t, address, 4, 0)
+	for id := range byte(3) { // not acknowledged
+		got := make([]byte, 10)
+		if _, err := io.ReadFull(c, got); err != nil || got[8] != id+1 {
+			t.Fatalf("got % x and %v, want the message under id %d", got, err, id+1)
+		}
+	}
+	for _, test := range []struct{ say, want []byte }{
+		{[]byte{0x82, 6, 0, 1, 0, 1, 'o', 1}, []byte{0x90, 3, 0, 1, 1}},
+		{[]byte{0x32, 5, 0, 1, 'p', 0, 2}, []byte{0x40, 2, 0, 2}},
+		{[]byte{0xa2, 5, 0, 3, 0, 1, 'o'}, []byte{0xb0, 2, 0, 3}},
+		{[]byte{0x82, 6, 0, 77, 0, 1, 'o', 1}, []byte{0x90, 3, 0, 77, 1}},
+	} {
+		got := make([]byte, len(test.want))
+		if _, err := c.Write(test.say); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, test.want) {
+			t.Errorf("% x: got % x and %v, want % x", test.say, got, err, test.want)
+		}
+	}
+	if cl, _ := k.server.Clients.Get("s1"); cl.State.Inflight.Len() != 3 {
+		t.Errorf("%d messages are on their way, want all 3", cl.State.Inflight.Len())
 	}
 }
