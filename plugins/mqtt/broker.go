@@ -89,16 +89,16 @@ type brokerLog struct {
 // Enabled implements slog.Handler.
 func (l brokerLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
 
-// Handle implements slog.Handler. That a store is new and has nothing is told as an
-// error, and is none.
+// Handle implements slog.Handler. That a store is new and has nothing, and that the broker itself
+// closed a connection, is told as an error, and is none.
 func (l brokerLog) Handle(ctx context.Context, r slog.Record) error {
-	empty := false
+	none := false
 	r.Attrs(func(a slog.Attr) bool {
 		err, ok := a.Value.Any().(error)
-		empty = empty || ok && errors.Is(err, bolt.ErrKeyNotFound)
-		return !empty
+		none = none || ok && (errors.Is(err, bolt.ErrKeyNotFound) || errors.Is(err, net.ErrClosed))
+		return !none
 	})
-	if empty {
+	if none {
 		return nil
 	}
 	r.Message = "broker: " + cmp.Or(r.Message, l.silent, "something went wrong")

@@ -340,6 +340,10 @@ func TestOwnBrokerLogs(t *testing.T) {
 	log.With("hook", "bolt-db").Error("", "error", io.EOF)
 	log.Warn("")
 	log.With("listener", "mqtt").Warn("itself", "error", io.EOF)
+	log.With("listener", "mqtt").Warn("", "error", fmt.Errorf("reading: %w", net.ErrClosed)) // by the broker
+	if n := strings.Count(text.String(), "\n"); n != 4 {
+		t.Errorf("got %d lines, want 4: %s", n, text.String())
+	}
 	r := reports{log: slog.New(slog.NewTextHandler(&text, nil))}
 	r.about("address", "a device was refused", "127.0.0.1", io.EOF)
 	for _, want := range []string{

@@ -28,6 +28,7 @@ type webListener struct {
 	// Static after Init.
 	socket net.Listener
 	server *http.Server
+	log    *slog.Logger
 
 	establish listeners.EstablishFn // static after Serve began
 }
@@ -52,6 +53,7 @@ func (l *webListener) Init(log *slog.Logger) (err error) {
 	if l.tls != nil {
 		l.socket = tls.NewListener(l.socket, l.tls)
 	}
+	l.log = log
 	l.server = &http.Server{
 		Handler: http.HandlerFunc(l.handle), ReadHeaderTimeout: headerPatience,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
@@ -63,7 +65,7 @@ func (l *webListener) Init(log *slog.Logger) (err error) {
 func (l *webListener) Serve(establish listeners.EstablishFn) {
 	l.establish = establish
 	if err := l.server.Serve(l.socket); !errors.Is(err, http.ErrServerClosed) {
-		l.server.ErrorLog.Printf("no more WebSocket clients are taken: %v", err)
+		l.log.Error("no more WebSocket clients are taken", "error", err)
 	}
 }
 
@@ -83,7 +85,7 @@ func (l *webListener) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	defer c.Close()
 	if err := l.establish(l.ID(), &webConn{Conn: c.NetConn(), c: c}); err != nil {
-		l.server.ErrorLog.Printf("a device's connection ended: %v", err)
+		l.log.Warn("", "error", err) // as mochi's other listeners do
 	}
 }
 
