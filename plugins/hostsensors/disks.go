@@ -16,6 +16,9 @@ func readDisks(ctx context.Context, s *settings) (all []reading, err error) {
 		return nil, err
 	}
 	var errs []error
+	for _, name := range missing(s.Disks, mounted, func(p disk.PartitionStat) string { return p.Mountpoint }) {
+		errs = append(errs, fmt.Errorf("nothing is mounted at %s: disks names mount points", name))
+	}
 	for _, p := range chosenDisks(mounted, s.Disks) {
 		use, err := disk.UsageWithContext(ctx, p.Mountpoint)
 		if err != nil {

@@ -369,6 +369,25 @@ func TestChosenInterface(t *testing.T) {
 	}
 }
 
+// What is named and not there is told; what a pattern stands for may come later.
+func TestMissing(t *testing.T) {
+	m := newMachine()
+	config := `{"include": ["disks", "network"], "disks": ["/nonexist", "/nonexist/*"], "interfaces": ["nonexist0", "nonexist*"]}`
+	if err := m.Configure(t.Context(), adapter.Config{JSON: json.RawMessage(config)}); err != nil {
+		t.Fatal(err)
+	}
+	m.keepIncluded()
+	_, troubles := m.round(t.Context())
+	for kind, want := range map[string]string{"disks": "nothing is mounted at /nonexist: disks names mount points", "network": "there is no interface nonexist0: interfaces names what is not there"} {
+		if err := troubles[kind]; err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", kind, err, want)
+		}
+	}
+	if got := missing([]string{"a", "b"}, []string{"b"}, func(s string) string { return s }); !slices.Equal(got, []string{"a"}) {
+		t.Errorf("got %q, want a alone", got)
+	}
+}
+
 func TestSlug(t *testing.T) {
 	for text, want := range map[string]string{
 		"disk_/media/My Stick": "disk_media_my_stick", `disk_C:`: "disk_c", "ÄÖ": "unnamed", "": "unnamed",

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -39,7 +41,11 @@ func (n *networks) read(ctx context.Context, s *settings) (all []reading, err er
 		all = append(all, traffic(c.Name, "out", "sent", "mdi:upload-network", c.BytesSent, sent)...)
 	}
 	n.before, n.at = after, now
-	return all, nil
+	var errs []error
+	for _, name := range missing(s.Interfaces, counters, func(c net.IOCountersStat) string { return c.Name }) {
+		errs = append(errs, fmt.Errorf("there is no interface %s: interfaces names what is not there", name))
+	}
+	return all, errors.Join(errs...)
 }
 
 // traffic makes the readings of one direction.

@@ -108,6 +108,17 @@ func matches(patterns []string, name string) bool {
 	})
 }
 
+// missing returns the patterns that stand for one name, which none of what there is has. Others
+// may be there for what comes and goes.
+func missing[T any](patterns []string, there []T, name func(T) string) (names []string) {
+	for _, pattern := range patterns {
+		if !strings.ContainsAny(pattern, `*?[\`) && !slices.ContainsFunc(there, func(one T) bool { return name(one) == pattern }) {
+			names = append(names, pattern)
+		}
+	}
+	return names
+}
+
 // version can be set by the linker: -ldflags "-X main.version=1.2.3".
 var version = "1.0.0"
 

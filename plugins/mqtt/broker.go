@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -54,16 +55,20 @@ func (b *bridge) openBroker(ctx context.Context) (link, error) {
 	limits := mochi.NewDefaultServerCapabilities()
 	limits.MaximumClients, limits.MaximumPacketSize = maxClients, maxPayload+maxTopic
 	limits.MaximumSessionExpiryInterval, limits.MaximumClientWritesPending = longestSession, pending
+	limits.MaximumMessageExpiryInterval = 0 // it would end what is retained, too; see also store.OnSessionEstablish
 	k.gate = &gate{k: k, delivered: map[string]bool{}}
-	k.server = mochi.New(&mochi.Options{Capabilities: limits, InlineClient: true, Logger: slog.New(brokerLog{b.log.Handler()}), SysTopicResendInterval: 30})
-	if err := k.server.AddHook(k.gate, nil); err != nil {
-		return nil, fmt.Errorf("opening the broker: %w", err)
+	k.server = mochi.New(&mochi.Options{Capabilities: limits, InlineClient: true, Logger: slog.New(brokerLog{Handler: b.log.Handler()}), SysTopicResendInterval: 30})
+	for _, hook := range []mochi.Hook{k.gate, &numbering{asked: map[*mochi.Client]renumbered{}}} {
+		if err := k.server.AddHook(hook, nil); err != nil {
+			return nil, fmt.Errorf("opening the broker: %w", err)
+		}
 	}
 	if err := k.addStore(); err != nil {
 		return nil, fmt.Errorf("opening the broker's store: %w", err)
 	}
 	if err := k.listen(); err != nil {
-		return nil, err
+		k.stop()
+		return nil, errors.Join(err, k.server.Close())
 	}
 	if err := k.server.Serve(); err != nil {
 		return nil, fmt.Errorf("opening the broker: %w", err)
@@ -76,34 +81,47 @@ func (b *bridge) openBroker(ctx context.Context) (link, error) {
 }
 
 // brokerLog takes of the broker's log what is wrong: the rest is of its inside.
-type brokerLog struct{ slog.Handler }
+type brokerLog struct {
+	slog.Handler
+	silent string // what is meant where the server says nothing but an error
+}
 
 // Enabled implements slog.Handler.
 func (l brokerLog) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
 
-// Handle implements slog.Handler. That a store is new and has nothing is told as an
-// error, and is none.
+// Handle implements slog.Handler. That a store is new and has nothing, and that the broker itself
+// closed a connection, is told as an error, and is none.
 func (l brokerLog) Handle(ctx context.Context, r slog.Record) error {
-	empty := false
+	none := false
 	r.Attrs(func(a slog.Attr) bool {
 		err, ok := a.Value.Any().(error)
-		empty = empty || ok && errors.Is(err, bolt.ErrKeyNotFound)
-		return !empty
+		none = none || ok && (errors.Is(err, bolt.ErrKeyNotFound) || errors.Is(err, net.ErrClosed))
+		return !none
 	})
-	if empty {
+	if none {
 		return nil
 	}
-	r.Message = "broker: " + r.Message
+	r.Message = "broker: " + cmp.Or(r.Message, l.silent, "something went wrong")
 	return l.Handler.Handle(ctx, r)
 }
 
 // WithAttrs implements slog.Handler.
 func (l brokerLog) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return brokerLog{l.Handler.WithAttrs(attrs)}
+	for _, a := range attrs {
+		switch a.Key {
+		case "listener":
+			l.silent = "a device's connection ended"
+		case "hook":
+			l.silent = "keeping messages and sessions"
+		}
+	}
+	return brokerLog{l.Handler.WithAttrs(attrs), l.silent}
 }
 
 // WithGroup implements slog.Handler.
-func (l brokerLog) WithGroup(name string) slog.Handler { return brokerLog{l.Handler.WithGroup(name)} }
+func (l brokerLog) WithGroup(name string) slog.Handler {
+	return brokerLog{l.Handler.WithGroup(name), l.silent}
+}
 
 // addStore keeps retained messages and sessions in a file. One that can't be read is put
 // aside: devices announce themselves again.
@@ -112,7 +130,7 @@ func (k *broker) addStore() error {
 	// The system may crash between two writes, and lose the last ones; not syncing each is
 	// what a broker of thousands of messages a second can afford.
 	options := &bolt.Options{Path: file, Options: &bbolt.Options{Timeout: time.Second, NoSync: true, NoFreelistSync: true}}
-	err := k.server.AddHook(new(bolt.Hook), options)
+	err := k.server.AddHook(&store{k: k}, options)
 	if err == nil || errors.Is(err, bbolterrors.ErrTimeout) {
 		return err
 	}
@@ -120,23 +138,20 @@ func (k *broker) addStore() error {
 	if err := os.Rename(file, file+".bad"); err != nil {
 		return err
 	}
-	return k.server.AddHook(new(bolt.Hook), options)
+	return k.server.AddHook(&store{k: k}, options)
 }
 
 // listen opens the sockets.
 func (k *broker) listen() error {
 	s := &k.b.settings
-	config := listeners.Config{ID: "mqtt", Address: s.Listen}
-	if s.tls != nil && len(s.tls.Certificates) > 0 {
-		config.TLSConfig = s.tls
-	}
-	err := k.server.AddListener(listeners.NewTCP(config))
+	err := k.server.AddListener(listeners.NewTCP(listeners.Config{ID: "mqtt", Address: s.Listen, TLSConfig: s.tls}))
+	field := "listen"
 	if err == nil && s.ListenWS != "" {
-		config.ID, config.Address = "websocket", s.ListenWS
-		err = k.server.AddListener(listeners.NewWebsocket(config))
+		err = k.server.AddListener(&webListener{address: s.ListenWS, tls: s.tls, allows: k.allowsOrigin})
+		field = "listen_websocket"
 	}
 	if err != nil {
-		return fmt.Errorf("opening the broker: %w", err)
+		return fmt.Errorf("opening the broker: %w: choose another address for %s, or end what uses this one", err, field)
 	}
 	return nil
 }
@@ -240,23 +255,32 @@ func (g *gate) ID() string { return "carillon" }
 // Provides implements mochi.Hook.
 func (g *gate) Provides(b byte) bool {
 	return bytes.Contains([]byte{
-		mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPublished, mochi.OnPublishDropped,
+		mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPublished, mochi.OnPublishDropped, mochi.OnPacketEncode,
 	}, []byte{b})
 }
 
 // OnConnectAuthenticate implements mochi.Hook: it checks name and password.
 func (g *gate) OnConnectAuthenticate(cl *mochi.Client, pk packets.Packet) bool {
 	s := &g.k.b.settings
-	if len(s.Users) == 0 {
+	if len(s.users) == 0 {
 		return true
 	}
-	want, known := s.Users[string(pk.Connect.Username)]
+	want, known := s.users[string(pk.Connect.Username)]
 	ok := subtle.ConstantTimeCompare([]byte(want), pk.Connect.Password) == 1 && known
 	if !ok {
 		host, _, _ := net.SplitHostPort(cl.Net.Remote)
-		g.k.b.reports.warn("a device was refused", host, errors.New("its name or password is wrong"), "client", cut(cl.ID, 100))
+		g.k.b.reports.about("address", "a device was refused", host, errors.New("its name or password is wrong"), "client", cut(cl.ID, 100))
 	}
 	return ok
+}
+
+// OnPacketEncode implements mochi.Hook. Before MQTT 5 only clients say DISCONNECT (MQTT 3.1.1, 3.14); the
+// server closes the connection behind it, and sends no packet of a type that there is not.
+func (g *gate) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packet {
+	if pk.FixedHeader.Type == packets.Disconnect && cl.Properties.ProtocolVersion < 5 {
+		pk.FixedHeader.Type = packets.Reserved
+	}
+	return pk
 }
 
 // OnACLCheck implements mochi.Hook: who may connect may use all topics but the broker's
@@ -268,7 +292,7 @@ func (g *gate) OnACLCheck(_ *mochi.Client, topic string, write bool) bool {
 // OnPublishDropped implements mochi.Hook.
 func (g *gate) OnPublishDropped(cl *mochi.Client, pk packets.Packet) {
 	g.k.b.numbers.dropped.Add(1)
-	g.k.b.reports.warn("the broker dropped messages for a device", cl.ID, fmt.Errorf("%d wait for it already", pending))
+	g.k.b.reports.about("client", "the broker dropped messages for a device", cl.ID, fmt.Errorf("%d wait for it already", pending))
 }
 
 // OnPublish implements mochi.Hook. The server acknowledges a message after it, and hands it

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,9 +25,17 @@ import (
 // listening runs an adapter that is a broker.
 func listening(t testing.TB, folder, address, more string) *runtimetest.Home {
 	t.Helper()
-	h := runtimetest.StartAdapter(t, newBridge(), fmt.Sprintf(`{"listen":%q,"confirm":"5s"%s}`, address, more), folder)
-	h.Until("the broker is open", func() bool { ready, _ := h.Ready(); return ready })
+	h, _ := listeningBroker(t, folder, address, more)
 	return h
+}
+
+// listeningBroker is listening, and returns the broker, too.
+func listeningBroker(t testing.TB, folder, address, more string) (*runtimetest.Home, *broker) {
+	t.Helper()
+	b := newBridge()
+	h := runtimetest.StartAdapter(t, b, fmt.Sprintf(`{"listen":%q,"confirm":"5s"%s}`, address, more), folder)
+	h.Until("the broker is open", func() bool { ready, _ := h.Ready(); return ready })
+	return h, (*b.linked.Load()).(*broker)
 }
 
 func TestOwnBroker(t *testing.T) {
@@ -92,6 +103,9 @@ func TestOwnBrokerUsers(t *testing.T) {
 		c.Disconnect(50)
 	}
 	h.Until("it is told", func() bool { return logged(h, "a device was refused") })
+	if !strings.Contains(strings.Join(h.Logs(), "\n"), "address") {
+		t.Errorf("the logs do not call it an address: %q", h.Logs())
+	}
 }
 
 // Somebody who connects and says nothing doesn't keep the broker from its end.
@@ -148,20 +162,29 @@ func TestOwnBrokerBadStore(t *testing.T) {
 	}
 }
 
-// A port that is taken is an error that names it.
+// A port that is taken is an error that names it and what to change, and leaves nothing behind.
 func TestOwnBrokerAddressTaken(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	taken := l.Addr().String()
 	b := newBridge()
-	b.settings.Listen, b.stateDir = l.Addr().String(), t.TempDir()
-	b.log = discard
-	b.reports.log = discard
-	if _, err := b.openBroker(t.Context()); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
-		t.Errorf("got %v, want an error that names %s", err, l.Addr())
+	b.stateDir, b.log, b.reports.log = t.TempDir(), discard, discard
+	for _, test := range []struct{ listen, web, want string }{{taken, "", "listen"}, {freePort(t), taken, "listen_websocket"}} {
+		b.settings.Listen, b.settings.ListenWS = test.listen, test.web
+		_, err := b.openBroker(t.Context())
+		if err == nil || !strings.Contains(err.Error(), taken) || !strings.Contains(err.Error(), "choose another address for "+test.want+",") {
+			t.Errorf("got %v, want an error that names %s and %s", err, taken, test.want)
+		}
 	}
+	b.settings.ListenWS = ""
+	link, err := b.openBroker(t.Context())
+	if err != nil {
+		t.Fatalf("once nothing is in the way: %v", err)
+	}
+	link.close()
 }
 
 // What is retained never stands behind what took its place.
@@ -228,5 +251,107 @@ func TestOwnBrokerForgetsWhatIsBehind(t *testing.T) {
 	g := &gate{k: &broker{b: newBridge()}, delivered: map[string]bool{"d": true}}
 	if _, err := g.OnPublish(&mochi.Client{ID: "d"}, packets.Packet{}); err != nil || g.has("d") {
 		t.Errorf("got %v, and the message is taken for the one before: %v", err, g.has("d"))
+	}
+}
+
+// connected connects by hand as s1, without a session, and returns the connection behind CONNACK.
+func connected(t *testing.T, address string, version byte) net.Conn {
+	t.Helper()
+	return connectedAs(t, address, version, 2)
+}
+
+// connectedAs is connected with the flags of CONNECT.
+func connectedAs(t *testing.T, address string, version, flags byte) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	packet, answer := []byte{0x10, 14, 0, 4, 'M', 'Q', 'T', 'T', version, flags, 0, 60, 0, 2, 's', '1'}, make([]byte, 2)
+	if version == 5 {
+		packet = []byte{0x10, 15, 0, 4, 'M', 'Q', 'T', 'T', version, flags, 0, 60, 0, 0, 2, 's', '1'}
+	}
+	if _, err = c.Write(packet); err == nil {
+		if _, err = io.ReadFull(c, answer); err == nil {
+			_, err = io.CopyN(io.Discard, c, int64(answer[1]))
+		}
+	}
+	if err != nil || answer[0] != 0x20 {
+		t.Fatalf("got % x and %v, want CONNACK", answer, err)
+	}
+	return c
+}
+
+// Only clients of MQTT 5 are told why their connection ends, as others take that for an error.
+func TestOwnBrokerHangsUp(t *testing.T) {
+	for version, want := range map[byte]byte{4: 0, 5: 0xe0} {
+		for what, end := range map[string]func(k *broker){
+			"it ends":            func(k *broker) { k.close() },
+			"another takes over": func(k *broker) { connected(t, k.b.settings.Listen, version) },
+		} {
+			t.Run(fmt.Sprintf("version %d, %s", version, what), func(t *testing.T) {
+				k := ownBroker(t)
+				c := connected(t, k.b.settings.Listen, version)
+				end(k)
+				got, err := io.ReadAll(c)
+				if err != nil || want == 0 && len(got) > 0 || want != 0 && (len(got) == 0 || got[0] != want) {
+					t.Errorf("got % x and %v, want the end alone, or behind %x", got, err, want)
+				}
+			})
+		}
+	}
+}
+
+// Of browsers, only those that show a page of this host or of an origin that is allowed are served.
+func TestOwnBrokerOrigins(t *testing.T) {
+	address, ws := freePort(t), freePort(t)
+	h := listening(t, t.TempDir(), address, fmt.Sprintf(`,"listen_websocket":%q,"websocket_origins":["https://dash.lan"]`, ws))
+	for origin, want := range map[string]int{
+		"": 101, "http://" + ws: 101, "https://" + ws: 101, "https://dash.lan": 101, "https://DASH.lan": 101,
+		"http://dash.lan": 403, "https://dash.lan.evil.com": 403, "http://127.0.0.1": 403, "http://localhost:8080": 403, "null": 403, "%": 403, "//": 403,
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+ws, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}}
+		if origin != "" {
+			r.Header.Set("Origin", origin)
+		}
+		answer, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("%q: got %d, want %d", origin, answer.StatusCode, want)
+		}
+	}
+	h.Until("it is told", func() bool { return logged(h, "a web page was refused") })
+}
+
+// What the server logs without a message says something, and an address is called one.
+func TestOwnBrokerLogs(t *testing.T) {
+	var text strings.Builder
+	log := slog.New(brokerLog{Handler: slog.NewTextHandler(&text, nil)})
+	log.With("listener", "mqtt").Warn("", "error", io.EOF)
+	log.With("hook", "bolt-db").Error("", "error", io.EOF)
+	log.Warn("")
+	log.With("listener", "mqtt").Warn("itself", "error", io.EOF)
+	log.With("listener", "mqtt").Warn("", "error", fmt.Errorf("reading: %w", net.ErrClosed)) // by the broker
+	if n := strings.Count(text.String(), "\n"); n != 4 {
+		t.Errorf("got %d lines, want 4: %s", n, text.String())
+	}
+	r := reports{log: slog.New(slog.NewTextHandler(&text, nil))}
+	r.about("address", "a device was refused", "127.0.0.1", io.EOF)
+	for _, want := range []string{
+		`msg="broker: a device's connection ended" listener=mqtt`, `msg="broker: keeping messages and sessions"`, `msg="broker: something went wrong"`,
+		`msg="broker: itself"`, `msg="a device was refused" address=127.0.0.1`,
+	} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("got %s, want %s", text.String(), want)
+		}
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -50,7 +50,8 @@ type client struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
-	why string // why there is no connection; empty: there is one
+	why     string // why there is no connection; empty: there is one
+	reached bool   // there was one once
 }
 
 // dial begins to connect to the broker. It doesn't wait.
@@ -125,14 +126,31 @@ func (c *client) notice(_ paho.Client, n paho.ConnectionNotification) {
 }
 
 func (c *client) notReached(err error) {
-	why := c.b.settings.url.Host + ": " + reason(err)
+	text := reason(err)
 	c.mu.Lock()
+	if !c.reached {
+		text += hint(c.b.settings.url.Scheme, err)
+	}
+	why := c.b.settings.url.Host + ": " + text
 	changed := c.why != why
 	c.why = why
 	c.mu.Unlock()
 	if changed {
-		c.b.log.Warn("the broker can't be reached; trying on", "broker", c.b.settings.url.Host, "err", reason(err))
+		c.b.log.Warn("the broker can't be reached; trying on", "broker", c.b.settings.url.Host, "err", text)
 	}
+}
+
+// hint says what may be wrong where a broker that was never reached does not speak as the address
+// says.
+func hint(scheme string, err error) string {
+	var record tls.RecordHeaderError
+	switch plain := scheme == "mqtt" || scheme == "ws"; {
+	case plain && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, errAlert)):
+		return "; the port may want " + scheme + "s://"
+	case !plain && errors.As(err, &record):
+		return "; the port may want " + strings.TrimSuffix(scheme, "s") + "://"
+	}
+	return ""
 }
 
 // reason puts why a connection failed into words that stay the same from one attempt
@@ -172,7 +190,7 @@ func (c *client) connected(paho.Client) {
 		c.ask(c.b.settings.discoveryFilters(), 0)
 		c.ask(topics, 1)
 		c.mu.Lock()
-		c.why = ""
+		c.why, c.reached = "", true
 		c.mu.Unlock()
 		c.b.setAway(false)
 		if topic := c.b.settings.statusTopic; topic != "" {
@@ -344,28 +362,6 @@ func (c *client) close() {
 	}
 	c.stop()
 	c.paho.Disconnect(100)
-}
-
-// tlsConfig makes what TLS needs of the files that the configuration names.
-func (s *settings) tlsConfig() (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: s.TLS.Insecure}
-	if s.TLS.CA != "" {
-		text, err := os.ReadFile(s.TLS.CA)
-		if err != nil {
-			return nil, err
-		}
-		if c.RootCAs = x509.NewCertPool(); !c.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM", s.TLS.CA)
-		}
-	}
-	if s.TLS.Cert != "" {
-		pair, err := tls.LoadX509KeyPair(s.TLS.Cert, s.TLS.Key)
-		if err != nil {
-			return nil, err
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
 }
 
 // clientID returns the name that the broker keeps the session under. It is made once.

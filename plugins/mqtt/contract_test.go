@@ -49,7 +49,8 @@ func TestContract(t *testing.T) {
 			`{"password_file":"/no/such/file"}`:                     "/password_file",
 			`{"password":"a","password_file":"` + file + `"}`:       "/password_file",
 			`{"tls":{"cert":"/no/such/file"}}`:                      "/tls",
-			`{"tls":{"ca":"` + file + `"}}`:                         "/tls",
+			`{"broker":"mqtts://b","tls":{"ca":"` + file + `"}}`:    "/tls/ca",
+			`{"listen":"127.0.0.1:1883","users":{"a":""}}`:          "/users/a",
 			`{"discovery":"home/+"}`:                                "/discovery",
 			`{"status_topic":"#"}`:                                  "/status_topic",
 			`{"confirm":"soon"}`:                                    "/confirm",
@@ -76,7 +77,7 @@ func TestPasswordFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte("secret\r\n# of the broker\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal(map[string]string{"password_file": file})
+	text, err := json.Marshal(map[string]string{"username": "me", "password_file": file})
 	if err != nil {
 		t.Fatal(err)
 	}

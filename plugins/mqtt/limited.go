@@ -46,6 +46,10 @@ func (l *limited) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// errAlert says that the other side speaks TLS: what it sends begins as an alert (RFC 8446, 5.1), and as
+// no packet that a broker sends.
+var errAlert = errors.New("it answers in TLS")
+
 // next reads the header of the next packet.
 func (l *limited) next() error {
 	for l.drop > 0 {
@@ -57,6 +61,9 @@ func (l *limited) next() error {
 	head := l.space[:1]
 	if _, err := io.ReadFull(l.r, head); err != nil {
 		return err
+	}
+	if head[0] == 0x15 {
+		return errAlert
 	}
 	length, shift := 0, 0
 	for {

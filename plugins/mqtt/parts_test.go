@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +19,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+
+	"carillon/runtime/runtimetest"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -358,5 +362,55 @@ func TestReason(t *testing.T) {
 		if got := reason(test.err); got != test.want {
 			t.Errorf("%v: got %q, want %q", test.err, got, test.want)
 		}
+	}
+}
+
+// Who takes a port for one without TLS, or with it, is told, unless it was right once.
+func TestWrongScheme(t *testing.T) {
+	cert, key := makeCertificate(t, t.TempDir())
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve := func(l net.Listener, err error, with func(net.Conn)) string {
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				with(c)
+				c.Close()
+			}
+		}()
+		return l.Addr().String()
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	secured := serve(l, err, func(c net.Conn) { c.(*tls.Conn).Handshake() })
+	l, err = net.Listen("tcp", "127.0.0.1:0")
+	resets := serve(l, err, func(c net.Conn) { c.(*net.TCPConn).SetLinger(0) })
+	l, err = net.Listen("tcp", "127.0.0.1:0")
+	plain := serve(l, err, func(c net.Conn) { c.Write([]byte("hello, who are you?")) })
+	for broker, want := range map[string]string{
+		"mqtt://" + secured: "mqtts://", "mqtt://" + resets: "mqtts://", "ws://" + resets: "wss://", "mqtts://" + plain: "mqtt://", "wss://" + plain: "ws://",
+	} {
+		h := runtimetest.StartAdapter(t, newBridge(), fmt.Sprintf(`{"broker":%q}`, broker), t.TempDir())
+		h.Until(broker+" is not reached", func() bool {
+			_, detail := h.Ready()
+			return strings.HasSuffix(detail, "; the port may want "+want)
+		})
+	}
+	b := newBridge()
+	b.log, b.settings.url = discard, &url.URL{Scheme: "mqtt", Host: "h"}
+	c := &client{b: b, reached: true}
+	if c.notReached(io.EOF); c.why != "h: the broker hung up" {
+		t.Errorf("got %q of a broker that was reached before", c.why)
+	}
+	if got := hint("mqtts", io.EOF) + hint("mqtt", errors.New("refused")); got != "" {
+		t.Errorf("got %q where nothing points to TLS", got)
 	}
 }

@@ -14,7 +14,7 @@ type reports struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	told  map[string]bool
-	count map[string]int // by kind and topic
+	count map[string]int // by what is wrong and name
 }
 
 const (
@@ -26,8 +26,13 @@ const (
 
 // warn logs that something about a topic is wrong.
 func (r *reports) warn(what, topic string, err error, more ...any) {
-	topic, text := cut(topic, 300), cut(err.Error(), 500)
-	about := what + "\x00" + topic
+	r.about("topic", what, topic, err, more...)
+}
+
+// about does the same for what is no topic: kind says what the name is of.
+func (r *reports) about(kind, what, name string, err error, more ...any) {
+	name, text := cut(name, 300), cut(err.Error(), 500)
+	about := what + "\x00" + name
 	key := about + "\x00" + text
 	r.mu.Lock()
 	again := r.told[key] || r.count[about] > maxOfTopic
@@ -42,7 +47,7 @@ func (r *reports) warn(what, topic string, err error, more ...any) {
 	}
 	r.mu.Unlock()
 	if !again {
-		r.log.Warn(what, append([]any{"topic", topic, "err", text}, more...)...)
+		r.log.Warn(what, append([]any{kind, name, "err", text}, more...)...)
 	}
 }
 

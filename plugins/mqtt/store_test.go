@@ -1,0 +1,319 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+	pahopackets "github.com/eclipse/paho.mqtt.golang/packets"
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/hooks/storage"
+	"github.com/mochi-mqtt/server/v2/hooks/storage/bolt"
+	"github.com/mochi-mqtt/server/v2/packets"
+	"go.etcd.io/bbolt"
+)
+
+// keeping connects with a session that the broker keeps.
+func keeping(id string) func(*paho.ClientOptions) {
+	return func(o *paho.ClientOptions) { o.SetClientID(id).SetCleanSession(false).SetAutoReconnect(false) }
+}
+
+// leave subscribes to m/# and leaves; then messages come.
+func leave(t *testing.T, address, id string, messages int) {
+	t.Helper()
+	d := newThing(t, address, keeping(id))
+	d.listen("m/#")
+	d.c.Disconnect(100)
+	say(t, address, 1, messages)
+}
+
+// say publishes messages with the payloads from first on.
+func say(t *testing.T, address string, first, messages int) {
+	t.Helper()
+	d := newThing(t, address, nil)
+	for i := range messages {
+		d.say("m/x", fmt.Sprint(first+i), 1, false)
+	}
+	d.say("n", "the broker hands on what it has acknowledged, before it takes this", 1, false)
+}
+
+// all returns what it heard.
+func (d *thing) all() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.heard)
+}
+
+// waited fails the test unless the messages that waited come, in their order, and no more.
+func waited(t *testing.T, k *broker, id string, messages int) {
+	t.Helper()
+	d := newThing(t, k.b.settings.Listen, keeping(id))
+	var want []string
+	for i := range messages {
+		want = append(want, fmt.Sprintf("m/x %d", i+1))
+	}
+	acknowledged := func() bool {
+		cl, ok := k.server.Clients.Get(id)
+		return ok && cl.State.Inflight.Len() == 0
+	}
+	for deadline := time.Now().Add(10 * time.Second); (len(d.all()) < messages || !acknowledged()) && time.Now().Before(deadline); {
+		<-time.After(time.Millisecond)
+	}
+	if got := d.all(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	d.c.Disconnect(100)
+}
+
+// copyStore copies the store of a broker that runs: what a killed one leaves behind.
+func copyStore(t *testing.T, from string) (to string) {
+	t.Helper()
+	to = t.TempDir()
+	data, err := os.ReadFile(filepath.Join(from, brokerFile))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(to, brokerFile), data, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// What waits for a device outlives the broker, also one that was killed, and comes in order.
+func TestOwnBrokerKeepsWhatWaits(t *testing.T) {
+	const messages = 30
+	address, folder := freePort(t), t.TempDir()
+	h := listening(t, folder, address, "")
+	leave(t, address, "s1:2", messages)
+	killed := copyStore(t, folder)
+	if err := h.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	for what, folder := range map[string]string{"stopped": folder, "killed": killed} {
+		t.Run(what, func(t *testing.T) {
+			address := freePort(t)
+			again, k := listeningBroker(t, folder, address, "")
+			say(t, address, messages+1, 5)
+			waited(t, k, "s1:2", messages+5)
+			if err := again.Drain(); err != nil {
+				t.Fatal(err)
+			}
+			_, k = listeningBroker(t, folder, freePort(t), "")
+			waited(t, k, "s1:2", 0) // it is not sent twice
+		})
+	}
+}
+
+// A device that hangs up while it is sent what waits for it loses nothing of that in the store.
+func TestOwnBrokerTakeoverKeepsWhatWaits(t *testing.T) {
+	k := ownBroker(t)
+	leave(t, k.b.settings.Listen, "s1", 3)
+	here, there := net.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- k.server.EstablishConnection("mqtt", there) }()
+	connect := pahopackets.NewControlPacket(pahopackets.Connect).(*pahopackets.ConnectPacket)
+	connect.ProtocolName, connect.ProtocolVersion, connect.ClientIdentifier, connect.Keepalive = "MQTT", 4, "s1", 30
+	if err := connect.Write(here); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := pahopackets.ReadPacket(here); err != nil || !p.(*pahopackets.ConnackPacket).SessionPresent {
+		t.Fatalf("got %v and %v, want the session", p, err)
+	}
+	here.Close()
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "resend") {
+		t.Errorf("the connection ended with %v", err)
+	}
+	keys := slices.DeleteFunc(storedKeys(t, copyStore(t, k.b.stateDir)), func(k string) bool { return !strings.HasPrefix(k, "IFM_s1:") })
+	if len(keys) != 3 {
+		t.Errorf("the store has %q, want three messages", keys)
+	}
+}
+
+// A store that an earlier version left behind, with a message under no id, locks nobody out.
+func TestOwnBrokerHealsItsStore(t *testing.T) {
+	folder := t.TempDir()
+	db, err := bbolt.Open(filepath.Join(folder, brokerFile), 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := storage.Message{T: storage.InflightKey, Client: "s1", TopicName: "m/x", FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1}, Created: 7}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		bucket, err := tx.CreateBucket([]byte("mochi"))
+		if err != nil {
+			return err
+		}
+		put := func(key string, v any) {
+			text, err := json.Marshal(v)
+			if err == nil {
+				err = bucket.Put([]byte(key), text)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		put("CL_s1", storage.Client{ID: "s1", T: storage.ClientKey, ProtocolVersion: 4})
+		put("CL_clean", storage.Client{ID: "clean", T: storage.ClientKey, ProtocolVersion: 4, Clean: true})
+		put("SUB_clean:m/#", storage.Subscription{ID: "SUB_clean:m/#", T: storage.SubscriptionKey, Client: "clean", Filter: "m/#", Qos: 1})
+		for id, payload := range map[string]string{"IFM_s1:0": "0", "IFM_s1:9": "1", "IFM_s1:10": "2"} {
+			message.ID, message.Payload = id, []byte(payload)
+			put(id, message)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	address := freePort(t)
+	h, k := listeningBroker(t, folder, address, "")
+	waited(t, k, "s1", 2)
+	d := newThing(t, address, func(o *paho.ClientOptions) { o.SetClientID("clean") })
+	say(t, address, 1, 1)
+	d.listen("elsewhere") // its answer stands behind
+	if got := d.all(); len(got) != 0 {
+		t.Errorf("a clean session heard %q by a subscription of the one before", got)
+	}
+	if err := h.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	if keys := storedKeys(t, folder); slices.ContainsFunc(keys, func(k string) bool { return strings.HasPrefix(k, "IFM") || strings.HasPrefix(k, "SUB") }) {
+		t.Errorf("the store still has %q", keys)
+	}
+}
+
+// storedKeys returns the keys of a store that nobody has open.
+func storedKeys(t *testing.T, folder string) (keys []string) {
+	t.Helper()
+	db, err := bbolt.Open(filepath.Join(folder, brokerFile), 0o600, &bbolt.Options{Timeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("mochi")).ForEach(func(k, _ []byte) error {
+			keys = append(keys, string(k))
+			return nil
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys
+}
+
+// ownBroker opens a broker without a home.
+func ownBroker(t *testing.T) *broker {
+	t.Helper()
+	b := newBridge()
+	b.settings.Listen, b.stateDir, b.log, b.reports.log = freePort(t), t.TempDir(), discard, discard
+	link, err := b.openBroker(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := link.(*broker)
+	t.Cleanup(func() {
+		if k.ctx.Err() == nil { // the test has not closed it
+			k.close()
+		}
+	})
+	return k
+}
+
+// What is retained stays until somebody takes it back, unless it asks for less.
+func TestOwnBrokerRetainsForEver(t *testing.T) {
+	k := ownBroker(t)
+	now := time.Now().Unix()
+	k.server.Topics.Retained.Add("old", packets.Packet{TopicName: "old", Payload: []byte("x"), Created: now - 30*24*3600})
+	k.server.Topics.Retained.Add("short", packets.Packet{TopicName: "short", Payload: []byte("x"), ProtocolVersion: 5, Created: now - 10, Expiry: now - 5})
+	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
+		if _, there := k.server.Topics.Retained.Get("short"); !there {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("what expired is still there")
+		}
+	}
+	if _, there := k.server.Topics.Retained.Get("old"); !there {
+		t.Error("a message of a month ago is gone")
+	}
+}
+
+// What a device's session had goes with it.
+func TestOwnBrokerForgetsSessions(t *testing.T) {
+	k := ownBroker(t)
+	address := k.b.settings.Listen
+	leave(t, address, "s1", 3)
+	cl, ok := k.server.Clients.Get("s1")
+	if !ok || cl.State.Inflight.Len() != 3 {
+		t.Fatalf("nothing waits for it: %v", ok)
+	}
+	(&store{k: k}).forget(cl)
+	if n := len(k.server.Topics.Subscribers("m/x").Subscriptions); n != 0 || cl.State.Inflight.Len() != 0 {
+		t.Errorf("%d subscriptions and %d messages are left", n, cl.State.Inflight.Len())
+	}
+}
+
+// A retained message that was to expire while nobody was there is gone.
+func TestStoreDropsWhatExpired(t *testing.T) {
+	s := &store{}
+	if err := s.Init(&bolt.Options{Path: filepath.Join(t.TempDir(), brokerFile)}); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	now := time.Now().Unix()
+	cl := &mochi.Client{ID: "d"}
+	for topic, age := range map[string]int64{"fresh": 1, "late": 100} {
+		pk := packets.Packet{TopicName: topic, Created: now - age, Properties: packets.Properties{MessageExpiryInterval: 50}}
+		s.OnRetainMessage(cl, pk, 1)
+	}
+	got, err := s.StoredRetainedMessages()
+	if err != nil || len(got) != 1 || got[0].TopicName != "fresh" {
+		t.Errorf("got %v and %v, want the fresh one", got, err)
+	}
+	if got, _ := s.Hook.StoredRetainedMessages(); len(got) != 1 {
+		t.Errorf("the file still has %d", len(got))
+	}
+}
+
+// The ids of a device's packets and of those that are on their way to it have nothing to do with each
+// other.
+func TestOwnBrokerKeepsIDsApart(t *testing.T) {
+	k := ownBroker(t)
+	address := k.b.settings.Listen
+	leave(t, address, "s1", 3) // under ids 1 to 3
+	c := connectedAs(t, address, 4, 0)
+	for id := range byte(3) { // not acknowledged
+		got := make([]byte, 10)
+		if _, err := io.ReadFull(c, got); err != nil || got[8] != id+1 {
+			t.Fatalf("got % x and %v, want the message under id %d", got, err, id+1)
+		}
+	}
+	for _, test := range []struct{ say, want []byte }{
+		{[]byte{0x82, 6, 0, 1, 0, 1, 'o', 1}, []byte{0x90, 3, 0, 1, 1}},
+		{[]byte{0x32, 5, 0, 1, 'p', 0, 2}, []byte{0x40, 2, 0, 2}},
+		{[]byte{0xa2, 5, 0, 3, 0, 1, 'o'}, []byte{0xb0, 2, 0, 3}},
+		{[]byte{0x82, 6, 0, 77, 0, 1, 'o', 1}, []byte{0x90, 3, 0, 77, 1}},
+	} {
+		got := make([]byte, len(test.want))
+		if _, err := c.Write(test.say); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, test.want) {
+			t.Errorf("% x: got % x and %v, want % x", test.say, got, err, test.want)
+		}
+	}
+	if cl, _ := k.server.Clients.Get("s1"); cl.State.Inflight.Len() != 3 {
+		t.Errorf("%d messages are on their way, want all 3", cl.State.Inflight.Len())
+	}
+}
