@@ -24,6 +24,10 @@ func parseFlags(fs *flag.FlagSet, usage string, args []string, stdout io.Writer)
 		case err != nil:
 			return nil, fmt.Errorf("%w (`carillon %s -h` shows the flags)", err, fs.Name())
 		}
+		read := len(args) - fs.NArg()
+		if read > 0 && args[read-1] == "--" { // the rest are words
+			return append(words, fs.Args()...), nil
+		}
 		if args = fs.Args(); len(args) > 0 {
 			words, args = append(words, args[0]), args[1:]
 		}

@@ -250,7 +250,7 @@ func (a *adapter) lost() {
 		return
 	}
 	if a.under != nil {
-		if !g.retired.Load() {
+		if !g.retired.Load() && !a.under.reconfigures() { // which fails and tells it
 			a.tell(g.why(), g.number, succeeded, 0)
 		}
 		return

@@ -111,12 +111,12 @@ func (p *publisher) convertItem(o origin, item *wire.Item) error {
 }
 
 func (p *publisher) state(o origin, w *wire.State, story runtime.Context) error {
+	deferred := p.follows[w.EntityId]
+	delete(p.follows, w.EntityId)
 	e := p.s.a.entities.of(p.s.g.number, w.EntityId)
 	if e == nil {
 		return notDeclared(w.EntityId)
 	}
-	deferred := p.follows[e.id]
-	delete(p.follows, e.id)
 	err := checkState(w.State)
 	if err == nil && w.Attributes != "" && w.Attributes != e.extra {
 		if err = e.merge(w.Attributes); err != nil {

@@ -226,17 +226,18 @@ func (es *entities) register(ids []string) error {
 	return es.a.host.Runtime.Amend(es.a.producer(), a)
 }
 
-// drop forgets entities, and devices that have none then; so also one that never had any.
+// drop forgets a device, if one is given, and entities. Without a device, those that have
+// no entities then stay.
 func (es *entities) drop(device string, ids []string) error {
 	es.changing.Lock()
 	defer es.changing.Unlock()
-	if device != "" && len(ids) == 0 {
+	err := es.dropAll(ids)
+	if device != "" {
 		es.mu.Lock()
 		delete(es.devices, device)
 		es.mu.Unlock()
-		return nil
 	}
-	return es.dropAll(ids)
+	return err
 }
 
 // dropUndeclared drops those that a generation has not declared, and returns their ids.
@@ -247,7 +248,17 @@ func (es *entities) dropUndeclared(generation int) ([]string, error) {
 	if len(left) == 0 {
 		return nil, nil
 	}
-	return left, es.dropAll(left)
+	es.mu.Lock()
+	theirs := map[string]bool{}
+	for _, id := range left {
+		theirs[es.byID[id].device] = true
+	}
+	es.mu.Unlock()
+	err := es.dropAll(left)
+	es.mu.Lock()
+	defer es.mu.Unlock()
+	maps.DeleteFunc(es.devices, func(id string, ids []string) bool { return theirs[id] && len(ids) == 0 })
+	return left, err
 }
 
 // missUndeclared makes unavailable what a generation has not declared. What it declares
@@ -269,10 +280,7 @@ func (es *entities) dropAll(ids []string) error {
 			continue
 		}
 		delete(es.byID, id)
-		rest := slices.DeleteFunc(es.devices[e.device], func(other string) bool { return other == id })
-		if es.devices[e.device] = rest; len(rest) == 0 {
-			delete(es.devices, e.device)
-		}
+		es.devices[e.device] = slices.DeleteFunc(es.devices[e.device], func(other string) bool { return other == id })
 	}
 	es.mu.Unlock()
 	return es.register(ids)

@@ -35,7 +35,7 @@ type generation struct {
 	retired atomic.Bool   // it was told to end
 	onTrial atomic.Bool   // it took over, and is to be ready before another is given up
 	ready   atomic.Bool   // by its last word on its health
-	former  bool          // it was started again for one that was ready; static after open
+	former  atomic.Bool   // it was started again for one that was ready, and has not been so itself
 }
 
 // prepare starts a process of the spec and configures it. Ctx ends the attempt
@@ -311,4 +311,4 @@ func (g *generation) drain(timeout time.Duration) error {
 }
 
 // wasReady reports whether another that takes its place must be ready, too.
-func (g *generation) wasReady() bool { return g.ready.Load() || g.former }
+func (g *generation) wasReady() bool { return g.ready.Load() || g.former.Load() }

@@ -61,3 +61,40 @@ func TestGuardThatIsKilled(t *testing.T) {
 		t.Error("what was taken away from the guard is killed")
 	}
 }
+
+// One that was stopped, and does not read, is replaced, and kills nobody when it goes on.
+func TestGuardThatIsStopped(t *testing.T) {
+	var g guard
+	t.Cleanup(g.close)
+	cmd := exec.Command("sleep", "600")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cmd.Wait()
+	}()
+	t.Cleanup(func() { cmd.Process.Kill() })
+	log := slog.New(slog.DiscardHandler)
+	g.add(cmd.Process.Pid, t.TempDir(), log)
+	first := g.cmd
+	if err := first.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; g.cmd == first && i < 100000; i++ { // until the pipe is full
+		g.add(1<<22+i, t.TempDir(), log) // no process has such a number
+		g.remove(1<<22 + i)
+	}
+	if g.cmd == first {
+		t.Fatal("the guard that does not read is still in use")
+	}
+	first.Process.Signal(syscall.SIGCONT)
+	g.close()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the new guard does not know of the process")
+	}
+}

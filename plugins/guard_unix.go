@@ -24,6 +24,10 @@ type guard struct {
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when it has ended
 	groups []int
+
+	// Of the last add.
+	sockets string
+	log     *slog.Logger
 }
 
 // guardScript reads the numbers of groups that begin (+) and end (-), and kills those that
@@ -37,7 +41,7 @@ while read -r sign group; do
   [ "$sign" = - ] || groups="$groups $group"
 done
 for g in $groups; do kill -KILL "-$g"; done
-[ -z "$groups" ] || rm -rf -- "$1"
+rm -rf -- "$1"
 `
 
 // guardPatience is how long the guard may take to read a line, or to end.
@@ -49,17 +53,9 @@ func (g *guard) add(group int, sockets string, log *slog.Logger) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.groups = append(g.groups, group)
-	if g.in != nil && g.tell('+', group) {
-		return
-	}
-	// It has not been started, or somebody has ended it.
-	g.stop()
-	if err := g.start(sockets); err != nil {
-		log.Warn("starting the guard of the adapters: what they start may outlive a server that is killed", "err", err)
-		return
-	}
-	for _, group := range g.groups {
-		g.tell('+', group)
+	g.sockets, g.log = sockets, log
+	if g.in == nil || !g.tell('+', group) {
+		g.renew()
 	}
 }
 
@@ -68,8 +64,21 @@ func (g *guard) remove(group int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.groups = slices.DeleteFunc(g.groups, func(other int) bool { return other == group })
-	if g.in != nil {
-		g.tell('-', group)
+	if g.in != nil && !g.tell('-', group) {
+		g.renew()
+	}
+}
+
+// renew starts the process, in place of one that somebody has ended or stopped. Callers hold
+// mu.
+func (g *guard) renew() {
+	g.kill()
+	if err := g.start(); err != nil {
+		g.log.Warn("starting the guard of the adapters: what they start may outlive a server that is killed", "err", err)
+		return
+	}
+	for _, group := range g.groups {
+		g.tell('+', group)
 	}
 }
 
@@ -88,13 +97,13 @@ func (g *guard) tell(sign rune, group int) bool {
 }
 
 // start starts the process. Callers hold mu.
-func (g *guard) start(sockets string) error {
+func (g *guard) start() error {
 	out, in, err := os.Pipe()
 	if err != nil {
 		return err
 	}
 	defer out.Close()
-	cmd := exec.Command("/bin/sh", "-c", guardScript, "guard", sockets)
+	cmd := exec.Command("/bin/sh", "-c", guardScript, "guard", g.sockets)
 	cmd.Args[0] = "carillon-guard"
 	cmd.Dir, cmd.Env, cmd.Stdin = "/", []string{"PATH=/usr/bin:/bin"}, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a terminal's signals are not for it
@@ -119,7 +128,19 @@ func (g *guard) stop() {
 	g.in.Close()
 	select {
 	case <-g.ended:
+		g.in = nil
 	case <-time.After(guardPatience):
+		g.kill()
 	}
+}
+
+// kill ends the process, if it runs, without its doing anything. Callers hold mu.
+func (g *guard) kill() {
+	if g.in == nil {
+		return
+	}
+	g.cmd.Process.Kill()
+	<-g.ended
+	g.in.Close()
 	g.in = nil
 }

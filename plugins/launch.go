@@ -106,6 +106,14 @@ func (f *socketFolder) sub() (string, error) {
 		}
 		f.path = path
 	}
+	sub, err := os.MkdirTemp(f.path, "")
+	if !errors.Is(err, fs.ErrNotExist) {
+		return sub, err
+	}
+	// Somebody tidied up while it was empty. The guard knows this path.
+	if err := errors.Join(os.Mkdir(f.path, 0o711), os.Chmod(f.path, 0o711)); err != nil {
+		return "", err
+	}
 	return os.MkdirTemp(f.path, "")
 }
 

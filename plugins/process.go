@@ -42,7 +42,6 @@ type process struct {
 	reaped bool   // its number may be another's by now
 	killed bool   // by us
 	said   string // the line of its standard error that tells most of why it ended
-	behind int    // for how many more lines it does
 }
 
 // A spawner starts processes, all on one thread that lives as long as it: Linux
@@ -126,32 +125,23 @@ func (p *process) Start(ctx context.Context) error {
 }
 
 // ends matches lines with which a Go program ends, behind which come its goroutines; blames
-// those of Node.js and Python, behind which come places and versions.
+// those of Node.js and Python; and details what comes behind these: places, the parts of an
+// object, and versions.
 var (
-	ends   = regexp.MustCompile(`^(panic|fatal error): `)
-	blames = regexp.MustCompile(`^(Uncaught )?[A-Za-z.]*(Error|Exception): `)
+	ends    = regexp.MustCompile(`^(panic|fatal error): `)
+	blames  = regexp.MustCompile(`^(Uncaught )?[\w.$]*(Error|Exception)( \[\w+\])?: `)
+	details = regexp.MustCompile(`^(\s.*|[{}\]].*|Node\.js v.*)?$`)
 )
 
-// blamed is how many lines behind one that blames it is taken for the reason of the end: a
-// program may go on behind it.
-const blamed = 20
-
-// note keeps what a line tells of the process's end: the last one, or one a little before it
-// that says why.
+// note keeps what a line tells of the process's end: the last one, or the one before its
+// details that says why.
 func (p *process) note(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	switch {
-	case ends.MatchString(p.said):
-	case ends.MatchString(line):
-		p.said = line
-	case blames.MatchString(line):
-		p.said, p.behind = line, blamed
-	case p.behind > 0:
-		p.behind--
-	case strings.TrimSpace(line) != "":
-		p.said = line
+	if ends.MatchString(p.said) || blames.MatchString(p.said) && details.MatchString(line) || strings.TrimSpace(line) == "" {
+		return
 	}
+	p.said = line
 }
 
 // how returns how the process ended, with what it said last. It has exited.

@@ -62,7 +62,7 @@ func (r *routes) find(ctx context.Context, es *entities, entityID string, silent
 		if s != nil && !s.draining.Load() {
 			wait := silent - time.Since(opened)
 			if wait <= 0 {
-				return nil, errors.New("it is unavailable: its adapter has not declared it since it started")
+				return nil, errors.New("its adapter has not declared it since it started")
 			}
 			late = time.After(wait)
 		}

@@ -144,6 +144,9 @@ func (a *adapter) running(g *generation) {
 // feels notes what a generation says of its health.
 func (a *adapter) feels(g *generation, ready bool, detail string) {
 	g.ready.Store(ready)
+	if ready {
+		g.former.Store(false)
+	}
 	a.mu.Lock()
 	if a.inUse != g || g.retired.Load() {
 		a.mu.Unlock()

@@ -50,6 +50,12 @@ func (f *fake) tellStory() {
 		f.publish(state("light.b", "last", ""), device("d", "light.a"))
 	case "more-and-less":
 		f.publish(device("d", "light.a", "light.b"), state("light.b", "last", ""), device("d", "light.a"))
+	case "early": // the state of light.c in front of its declaration, which takes light.b away
+		f.publish(device("d", "light.a", "light.b"))
+		f.flush()
+		f.publish(state("light.c", "on", ""), device("d", "light.a", "light.c"))
+	case "last": // the only entity goes, and then the device
+		f.publish(device("d", "light.a"), &wire.Item{Item: &wire.Item_Removal{Removal: &wire.Removal{EntityIds: []string{"light.a"}}}}, of("d", false))
 	case "long":
 		f.publish(device("d", "light.a"), state("light.a", strings.Repeat("x", 256), ""))
 	case "numbers1", "numbers2":
@@ -126,6 +132,22 @@ func TestFirstStateIsRefused(t *testing.T) {
 	b.await("light.a is there", func() bool { return b.rt.State("light.a") != nil })
 	if got := b.status("lamps").Counters.Refused; got != 1 {
 		t.Errorf("got %d refused, want 1", got)
+	}
+}
+
+// A state that comes too early is refused, and its entity is there all the same.
+func TestStateBeforeItsDeclaration(t *testing.T) {
+	b := hears(t, "early")
+	b.await("light.c is there", func() bool { return b.rt.State("light.c") != nil })
+	if got := b.status("lamps").Counters.Refused; got != 1 {
+		t.Errorf("got %d refused, want 1", got)
+	}
+}
+
+func TestDeviceOutlivesItsLastEntity(t *testing.T) {
+	b := hears(t, "last")
+	if got := b.status("lamps").Counters.Refused; got != 0 {
+		t.Errorf("got %d refused, want 0: the device is to be removed behind its only entity", got)
 	}
 }
 

@@ -49,7 +49,6 @@ func TestSwapUnderLoad(t *testing.T) {
 	}
 }
 
-// A new one that fails in any way changes nothing.
 // keepCalling gives one command after another until stop is called, which returns how many
 // there were. None may fail.
 func (b *bench) keepCalling() (stop func() int) {
@@ -78,6 +77,7 @@ func (b *bench) keepCalling() (stop func() int) {
 	}
 }
 
+// A new one that fails in any way changes nothing.
 func TestBadSwap(t *testing.T) {
 	for _, test := range []struct {
 		words  string
@@ -91,7 +91,11 @@ func TestBadSwap(t *testing.T) {
 		{"version=2 unhealthy crash", ReasonExit, false},
 	} {
 		t.Run(test.words, func(t *testing.T) {
-			b := newBench(t, func(b *bench) { b.host.times.call = 500 * time.Millisecond }, "lamps", "version=1")
+			b := newBench(t, func(b *bench) {
+				if test.reason == ReasonTimeout {
+					b.host.times.call = 500 * time.Millisecond
+				}
+			}, "lamps", "version=1")
 			b.awaitShown("light.lamp", "off")
 			old := b.awaitState("lamps", Ready)
 			stop := b.keepCalling()
@@ -169,6 +173,33 @@ func TestEntityThatOthersRemove(t *testing.T) {
 	if got := string(b.rt.State("light.lamp").Attributes); got != `{"friendly_name":"Lamp"}` {
 		t.Errorf("attributes: got %s, want those that it declared", got)
 	}
+}
+
+// A new one that takes long to become ready gets commands before it is.
+func TestCommandsBeforeReady(t *testing.T) {
+	b := newBench(t, func(b *bench) { b.host.times.healthy = time.Hour }, "lamps", "version=1")
+	b.awaitShown("light.lamp", "off")
+	old := b.awaitState("lamps", Ready)
+	b.put("lamps", "version=2 unhealthy")
+	b.await("it takes over", func() bool { return !alive(old.PID) })
+	if r, err := b.call("turn_on", "light.lamp"); err != nil || string(r.Response) != `{"by":"2"}` {
+		t.Errorf("turn_on: got %v, want an answer of the new one", err)
+	}
+}
+
+// Somebody may tidy up the folder of the sockets while it is empty.
+func TestSocketFolderThatGoes(t *testing.T) {
+	b := newBench(t, nil, "lamps", "version=1")
+	b.awaitState("lamps", Ready)
+	if err := b.host.Disable("lamps"); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitState("lamps", Disabled)
+	b.await("the folder is empty", func() bool { return os.Remove(b.host.sockets.get()) == nil })
+	if err := b.host.Enable("lamps"); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitState("lamps", Ready)
 }
 
 // That the old one ends while its successor starts is told, as any other end.

@@ -146,7 +146,7 @@ func (t *transition) rollBack(why error, former *program) outcome {
 	defer cancel()
 	g, err := t.a.prepareProgram(ctx, t.old.spec, former)
 	if err == nil {
-		g.former = t.old.wasReady()
+		g.former.Store(t.old.wasReady())
 		err = t.open(g, false)
 	}
 	if err != nil {
@@ -187,7 +187,7 @@ func (t *transition) failed(err error, now *generation) outcome {
 }
 
 // open puts a generation into service. One that is to be ready and does not
-// become so is ended; commands wait until it is.
+// become so is ended; commands wait until it is, but not for long.
 func (t *transition) open(g *generation, ready bool) error {
 	g.asked = t.want.asked
 	g.onTrial.Store(ready)
@@ -195,7 +195,8 @@ func (t *transition) open(g *generation, ready bool) error {
 		return err
 	}
 	if ready {
-		if err := g.prove(t.a.host.times.healthy); err != nil {
+		if err := g.prove(); err != nil {
+			t.a.routes.hold()
 			g.retire(ReasonUnhealthy, t.a.host.times.exit)
 			return err
 		}
@@ -207,9 +208,9 @@ func (t *transition) open(g *generation, ready bool) error {
 }
 
 // prove waits until it is ready. Its entities are not lost with it meanwhile: another may
-// take over.
-func (g *generation) prove(patience time.Duration) error {
-	if err := g.awaitReady(patience); err != nil {
+// take over. Nor do commands wait for all that time, which is longer than they can.
+func (g *generation) prove() error {
+	if err := g.awaitReady(); err != nil {
 		return err
 	}
 	g.onTrial.Store(false)
@@ -220,11 +221,14 @@ func (g *generation) prove(patience time.Duration) error {
 	return g.why()
 }
 
-// awaitReady waits until it says that it is ready.
-func (g *generation) awaitReady(patience time.Duration) error {
-	limit := time.NewTimer(patience)
+// awaitReady waits until it says that it is ready. After a while it gets commands all the
+// same.
+func (g *generation) awaitReady() error {
+	times := &g.a.host.times
+	limit, early := time.NewTimer(times.healthy), time.NewTimer(times.silent)
 	defer limit.Stop()
-	pause := g.a.host.times.poll / 500
+	defer early.Stop()
+	pause := times.poll / 500
 	for {
 		ready, detail, err := g.health(g.session.ctx)
 		if err == nil && ready {
@@ -233,7 +237,9 @@ func (g *generation) awaitReady(patience time.Duration) error {
 		}
 		select {
 		case <-time.After(pause):
-			pause = min(2*pause, g.a.host.times.poll/20)
+			pause = min(2*pause, times.poll/20)
+		case <-early.C:
+			g.a.routes.open(g.session)
 		case <-g.session.ctx.Done():
 			<-g.ended // the end of its process says more than that of the connection
 			return g.why()
@@ -241,7 +247,7 @@ func (g *generation) awaitReady(patience time.Duration) error {
 			if err != nil {
 				return err
 			}
-			return failed(ReasonUnhealthy, "it did not become ready within %v: %s", patience, detail)
+			return failed(ReasonUnhealthy, "it did not become ready within %v: %s", times.healthy, detail)
 		}
 	}
 }
