@@ -100,6 +100,7 @@ func TestPluginsMistakes(t *testing.T) {
 		{[]string{"restart", "lamps", "-server", "http://127.0.0.1:1"}, 1, "is it running?"},
 		{[]string{"restart", "-h"}, 0, "carillon plugins restart hostsensors"},
 		{[]string{"hostsensors"}, 2, "what can is restart, drain, disable, enable, discover"},
+		{[]string{"--", "restart", "-Xx"}, 2, `"-Xx" is no name of an adapter`},
 		{[]string{"restart", "../x"}, 2, `"../x" is no name of an adapter`},
 		{[]string{"restart", ""}, 2, "is no name of an adapter"},
 		{[]string{"restart", "lamps", "-timeout", "5s"}, 2, "-timeout is for discover only"},
