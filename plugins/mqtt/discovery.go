@@ -232,6 +232,7 @@ func (b *bridge) settle() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.retry()
+	b.showFreed()
 	w := b.waiting
 	b.waiting = waiting{}
 	if !w.any() {

@@ -24,7 +24,7 @@ type memory struct {
 	filters  map[string]bool
 	retained map[string]string
 	sent     []outgoing
-	asked    []outgoing // of those, what only asks Tasmota how it is
+	asked    []outgoing // of those, what only asks devices how they are
 	refusal  error      // of what is published
 }
 
@@ -133,7 +133,7 @@ func (m *memory) quiet(h *runtimetest.Home) {
 func (m *memory) next() (o outgoing, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for len(m.sent) > 0 && strings.HasSuffix(m.sent[0].topic, "/STATUS") {
+	for len(m.sent) > 0 && (strings.HasSuffix(m.sent[0].topic, "/STATUS") || m.sent[0].topic == shelliesCommand) {
 		m.asked = append(m.asked, m.sent[0])
 		m.sent = m.sent[1:]
 	}

@@ -50,8 +50,10 @@ type shellies struct {
 	others   map[string]int    // entities that other announcements have, by MAC addresses in the ids of their devices
 	queue    []*shelly         // those that are to be asked
 	asked    map[int64]*shelly // by the number of the request that is not answered
+	freed    []*shelly         // somebody else announced them, and does so no more
 	silent   map[string]time.Time
 	bytes    int   // of the answers that entities are made of
+	call     bool  // those of the first generation are to say what they are
 	last     int64 // number of a request
 	calm     time.Duration
 }
@@ -76,6 +78,7 @@ type shelly struct {
 	until   time.Time // when its answer is waited for no more
 	step    int       // which question
 	tries   int
+	first   bool // it is of the first generation, and can't be asked
 	asleep  bool // it is away most of the time, as devices with batteries are
 	answers [3]map[string]any
 	bytes   int     // of them
@@ -90,7 +93,7 @@ func (s *settings) shellyFilters() []string {
 	if !s.shelly() || s.source == "" {
 		return nil
 	}
-	return []string{"+/online", "+/events/rpc", "+/+/events/rpc", s.source + "/rpc"}
+	return []string{"+/online", "+/events/rpc", "+/+/events/rpc", s.source + "/rpc", shelliesAnswer}
 }
 
 // shellySays takes a message of a Shelly's own. It reports whether it is for nobody else.
@@ -106,9 +109,13 @@ func (b *bridge) shellySays(m *message) bool {
 		b.shellyTells(m, prefix)
 		return len(b.routes.of(m.topic)) == 0
 	}
-	if m.topic == b.settings.source+"/rpc" {
+	switch m.topic {
+	case b.settings.source + "/rpc":
 		b.shellyAnswers(m)
 		return true
+	case shelliesAnswer:
+		b.firstShelly(m)
+		return len(b.routes.of(m.topic)) == 0
 	}
 	return false
 }
@@ -179,6 +186,10 @@ func (d *shelly) key() string { return d.prefix + "/rpc" }
 // it.
 func (b *bridge) wantShelly(d *shelly) {
 	if b.shellies.others[d.mac] > 0 {
+		return
+	}
+	if d.first {
+		b.showShelly(d)
 		return
 	}
 	d.due = time.Now()
@@ -255,6 +266,10 @@ func (b *bridge) shellyRequest(prefix, method string, params any) outgoing {
 func (b *bridge) tendShellies() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.shellies.call {
+		b.shellies.call = false
+		b.callShellies()
+	}
 	now := time.Now()
 	for _, id := range slices.Sorted(maps.Keys(b.shellies.asked)) {
 		if d := b.shellies.asked[id]; d != nil && now.After(d.until) {
@@ -293,8 +308,9 @@ func (b *bridge) shellyFails(d *shelly, why error) {
 func (b *bridge) refreshShellies() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.shellies.call = true // soon: there may be no link yet
 	for _, prefix := range slices.Sorted(maps.Keys(b.shellies.byPrefix)) {
-		if d := b.shellies.byPrefix[prefix]; d.online && !d.asleep {
+		if d := b.shellies.byPrefix[prefix]; d.online && !d.asleep && !d.first {
 			b.wantShelly(d)
 		}
 	}

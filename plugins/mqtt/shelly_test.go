@@ -190,6 +190,79 @@ func TestShelliesThatSayTooMuch(t *testing.T) {
 	}
 }
 
+// What waited for a Shelly to be known, or what a broker kept, is older than what it was asked.
+func TestOldStatusOfAShelly(t *testing.T) {
+	const id = "shellyplus1-aabbccddeeff"
+	b, _ := bareBridge(t)
+	b.early.begin()
+	old := &message{topic: id + "/status/switch:0", payload: []byte(`{"id":0,"output":true}`), ack: func() {}}
+	b.look(old)
+	if !old.kept {
+		t.Fatal("the message does not wait")
+	}
+	b.look(&message{topic: id + "/online", payload: []byte("true")})
+	for range 3 {
+		answerAsPlus1(b, id)
+	}
+	b.replayEarly()
+	b.look(&message{topic: id + "/status/switch:0", payload: []byte(`{"id":0,"output":true}`), retained: true})
+	e := b.byKey["switch/id/aabbccddeeff-switch:0"]
+	if e == nil || e.state != "off" {
+		t.Fatalf("got %+v, want it off", e)
+	}
+	b.look(&message{topic: id + "/status/switch:0", payload: []byte(`{"id":0,"output":true}`)})
+	if e.state != "on" {
+		t.Errorf("after news: got %s, want on", e.state)
+	}
+}
+
+// An announcement of somebody else that changes does not have the device asked.
+func TestAnnouncementElsewhereThatChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, m := bareBridge(t)
+		say := func(name string) {
+			b.look(&message{topic: "homeassistant/switch/x/config", payload: fmt.Appendf(nil, `{"name":%q,"uniq_id":"x","cmd_t":"x","dev":{"ids":"shellyplus1-aabbccddeeff"}}`, name)})
+		}
+		say("A")
+		b.look(&message{topic: "shellyplus1-aabbccddeeff/online", payload: []byte("true")})
+		say("B")
+		b.showFreed() // as settle does
+		synctest.Wait()
+		if got := m.requests(); got != 0 || len(b.byKey) != 1 {
+			t.Errorf("got %d requests and %d entities, want none and 1", got, len(b.byKey))
+		}
+	})
+}
+
+// FuzzShelly lets hostile devices answer and tell anything.
+func FuzzShelly(f *testing.F) {
+	status := `{"switch:0":{"output":true,"apower":1,"aenergy":{"total":2}},"cover:0":{"state":"open","current_pos":3},"light:0":{"output":true,"brightness":4},"rgbw:0":{"rgb":[1,2,3]},"input:0":{"state":true},"sys":{"mac":"x"}}`
+	config := `{"switch:0":{"name":"A"},"cct:0":{"ct_range":[1,2]},"input:0":{"type":"button"},"sys":{"device":{"name":"B"},"ui_data":{"consumption_types":["light"]}}}`
+	f.Add([]byte(config), []byte(status), []byte(status), []byte(`{"event":"S","event_cnt":1}`))
+	f.Add([]byte(config), []byte(status), []byte(`{"events":[{"component":"input:0","event":"single_push"}]}`), []byte(`{"id":"x","mac":"aabbccddeeff","model":"SHSW-25"}`))
+	f.Fuzz(func(t *testing.T, config, status, params, first []byte) {
+		const id = "shellyplus1-aabbccddeeff"
+		b, _ := bareBridge(t)
+		b.look(&message{topic: id + "/online", payload: []byte("true")})
+		for i, result := range []string{`{"id":"` + id + `"}`, string(config), string(status)} {
+			b.look(&message{topic: "home/rpc", payload: fmt.Appendf(nil, `{"id":%d,"src":%q,"result":%s}`, i+1, id, result)})
+		}
+		for _, method := range []string{"NotifyStatus", "NotifyEvent"} {
+			b.look(&message{topic: id + "/events/rpc", payload: fmt.Appendf(nil, `{"src":%q,"method":%q,"params":%s}`, id, method, params)})
+		}
+		b.look(&message{topic: shelliesAnswer, payload: first})
+		for _, topic := range b.routes.topics() {
+			b.look(&message{topic: topic, payload: params})
+			b.look(&message{topic: topic, payload: first})
+		}
+		for _, e := range b.byKey {
+			for service, do := range e.commands {
+				_, _, _ = do(&call{service: service, data: map[string]any{"brightness": json.Number("5"), "position": json.Number("7")}})
+			}
+		}
+	})
+}
+
 // With shelly: false nothing is listened to, and nobody asked.
 func TestWithoutShellies(t *testing.T) {
 	m, h := start(t, `{"shelly":false}`)

@@ -17,15 +17,7 @@ const maxShellyParts = 300
 
 // announceShelly makes the entities of a device that has said what it is, and shows how it is.
 func (b *bridge) announceShelly(d *shelly) {
-	all := &b.shellies
-	if all.byMAC[d.mac] == d {
-		delete(all.byMAC, d.mac)
-	}
-	d.mac = macOf(d.id)
-	if other := all.byMAC[d.mac]; other != nil {
-		b.forgetShelly(other) // it has other topics now
-	}
-	all.byMAC[d.mac] = d
+	b.claimMAC(d, macOf(d.id))
 	sys, _ := d.answers[2]["sys"].(map[string]any)
 	period, _ := asNumber(sys["wakeup_period"])
 	d.asleep = period > 0
@@ -48,6 +40,19 @@ func (b *bridge) announceShelly(d *shelly) {
 		b.touch(e)
 	}
 	b.shellyStatus(d, status)
+}
+
+// claimMAC notes that a device has said its MAC address.
+func (b *bridge) claimMAC(d *shelly, mac string) {
+	all := &b.shellies
+	if all.byMAC[d.mac] == d {
+		delete(all.byMAC, d.mac)
+	}
+	d.mac = mac
+	if other := all.byMAC[mac]; other != nil {
+		b.forgetShelly(other) // it has other topics now
+	}
+	all.byMAC[mac] = d
 }
 
 // showShelly puts a device's entities in force, unless it is announced in another way.
@@ -109,8 +114,21 @@ func (b *bridge) announcedElsewhere(e *entity, by int) {
 		return
 	}
 	delete(all.others, mac)
-	if d != nil && d.online {
-		b.wantShelly(d)
+	if d != nil {
+		all.freed = append(all.freed, d)
+	}
+}
+
+// showFreed has those shown that nobody else announces any more. It is not done at once, since
+// an announcement that changes is taken back for a moment.
+func (b *bridge) showFreed() {
+	all := &b.shellies
+	freed := all.freed
+	all.freed = nil
+	for _, d := range freed {
+		if all.byPrefix[d.prefix] == d && all.others[d.mac] == 0 && d.online {
+			b.wantShelly(d)
+		}
 	}
 }
 
@@ -198,6 +216,9 @@ func (d *shelly) part(c *component, domain, field, name string, make func(*build
 	}
 	if !d.asleep {
 		options["availability_topic"], options["payload_available"], options["payload_not_available"] = d.prefix+"/online", "true", "false"
+	}
+	if d.first {
+		options["device"].(map[string]any)["identifiers"] = "shelly-" + d.mac // its owner may have chosen its id
 	}
 	return &part{key: d.key() + "#" + key, topic: d.key(), component: domain, object: d.id + "_" + key, options: options, make: make, shelly: true}
 }
