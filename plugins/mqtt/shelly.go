@@ -93,7 +93,7 @@ func (s *settings) shellyFilters() []string {
 	if !s.shelly() || s.source == "" {
 		return nil
 	}
-	return []string{"+/online", "+/events/rpc", "+/+/events/rpc", s.source + "/rpc", shelliesAnswer}
+	return []string{"+/online", "+/+/online", "+/events/rpc", "+/+/events/rpc", s.source + "/rpc", shelliesAnswer}
 }
 
 // shellySays takes a message of a Shelly's own. It reports whether it is for nobody else.
