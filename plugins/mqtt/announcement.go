@@ -17,6 +17,7 @@ type announcement struct {
 	parts   []*entity
 	wants   []string // keys of what was left out of it, for which there may be a place later
 	leaves  bool     // another topic is to announce the same: it takes it over
+	again   func()   // announces the same anew; nil: its message does
 }
 
 // size is about how many bytes it takes.
@@ -73,6 +74,7 @@ type part struct {
 	options   map[string]any
 	make      func(*builder) // in place of what the component has; nil: that
 	wrong     error          // why it is none, if there is more in its announcement
+	shelly    bool           // nobody announced it: a Shelly was asked what it is
 }
 
 // discoveryTopic is <prefix>/<component>/[<node>/]<object>/config.

@@ -57,7 +57,8 @@ type bridge struct {
 	routes         routes
 	ids            ids
 	tasmotas       map[string]*tasmota // by MAC address
-	away           bool                // the broker is lost
+	shellies       shellies
+	away           bool // the broker is lost
 	dirty          []*entity
 	effects        []effect // that the host was not told yet
 	announcedBytes int      // of all that was announced
@@ -70,7 +71,7 @@ func newBridge() *bridge {
 	return &bridge{
 		inbox:     make(chan *message, inboxDepth),
 		announced: map[string]*announcement{}, entities: map[string]*entity{}, byKey: map[string]*entity{}, devices: map[string]*device{},
-		tasmotas: map[string]*tasmota{}, patience: answerPatience,
+		tasmotas: map[string]*tasmota{}, shellies: newShellies(), patience: answerPatience,
 	}
 }
 
@@ -88,6 +89,13 @@ func (b *bridge) Run(ctx context.Context, h *adapter.Host) error {
 	b.acks.init(h, b.log)
 	go b.acks.run(acking)
 	b.publication = newPublication(b)
+	if b.settings.shelly() {
+		id, err := clientID(b.stateDir)
+		if err != nil {
+			return err
+		}
+		b.settings.source = id
+	}
 	open := b.connect
 	if b.open != nil {
 		open = b.open
@@ -126,6 +134,7 @@ func (b *bridge) loop(ctx context.Context) error {
 		case <-second.C:
 			b.numbers.tell(b)
 			b.dropEarly()
+			b.tendShellies()
 			continue
 		case <-ctx.Done():
 			for len(b.inbox) > 0 {

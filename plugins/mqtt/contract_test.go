@@ -62,6 +62,7 @@ func TestContract(t *testing.T) {
 			`{"publish":{"prefix":"homeassistant/x"}}`:              "/publish/prefix",
 			`{"publish":{"prefix":"a/#"}}`:                          "/publish/prefix",
 			`{"publish":{"states":"yes"}}`:                          "/publish/states",
+			`{"shelly":"yes"}`:                                      "/shelly",
 			`{"port":1883}`:                                         "/port",
 			`{"broker":"mqtt://127.0.0.1:99999"}`:                   "/broker",
 			`{"listen":"127.0.0.1:mqtt"}`:                           "/listen",

@@ -65,7 +65,7 @@ func (b *bridge) discovers(m *message) bool {
 		b.tasmotaSays(m, rest)
 		return true
 	}
-	return false
+	return b.shellySays(m)
 }
 
 // announce puts what a topic announces in place of what it announced before. What can't be
@@ -103,6 +103,7 @@ func (b *bridge) add(e *entity) {
 	b.byKey[e.key] = e
 	b.waiting.topics = append(b.waiting.topics, b.routes.add(e)...)
 	b.changed("")
+	b.announcedElsewhere(e, 1)
 	if e.silent {
 		return
 	}
@@ -201,6 +202,7 @@ func (b *bridge) forget(e *entity, forGood bool) {
 	}
 	b.waiting.unused = append(b.waiting.unused, b.routes.remove(e)...)
 	b.changed("")
+	b.announcedElsewhere(e, -1)
 	if e.silent {
 		return
 	}
@@ -230,6 +232,7 @@ func (b *bridge) settle() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.retry()
+	b.showFreed()
 	w := b.waiting
 	b.waiting = waiting{}
 	if !w.any() {

@@ -36,7 +36,7 @@ func (y *early) keep(m *message) bool {
 	if time.Now().After(y.until) || len(y.messages) >= maxEarly || y.bytes+len(m.payload) > maxEarlyBytes {
 		return false
 	}
-	m.kept = true
+	m.kept, m.waited = true, true
 	if len(y.messages) == 0 {
 		y.first = time.Now()
 	}

@@ -28,7 +28,7 @@ type jobs struct {
 	wake chan struct{} // depth 1: it only says that there is something
 
 	mu   sync.Mutex
-	list []func() // guarded by mu; settle adds two in 20 ms at most, and each of Tasmota's devices one at a time
+	list []func() // guarded by mu; settle adds two in 20 ms at most, and each of Tasmota's and Shelly's devices one at a time
 }
 
 func (j *jobs) later(fn func()) {
@@ -76,7 +76,7 @@ func (s *settings) discoveryFilters() (filters []string) {
 	if s.tasmota() {
 		filters = append(filters, tasmotaPrefix+"+/config", tasmotaPrefix+"+/sensors")
 	}
-	return filters
+	return append(filters, s.shellyFilters()...)
 }
 
 // connect makes the link that the configuration asks for.

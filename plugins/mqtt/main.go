@@ -1,5 +1,6 @@
 // Mqtt is an adapter for devices that speak MQTT and announce themselves: by Home
-// Assistant's MQTT discovery (Zigbee2MQTT, ESPHome, Shelly and others), or by Tasmota's own.
+// Assistant's MQTT discovery (Zigbee2MQTT, ESPHome and others), or by Tasmota's own; and for
+// Shellies, by what they say anyway.
 // It connects to a broker, or is one. README.md says what there is to configure.
 //
 // Order: messages of one topic take effect in the order in which the broker sent

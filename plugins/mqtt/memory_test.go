@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,14 +17,14 @@ import (
 // A memory is a broker in this process, and the bridge's link to it.
 type memory struct {
 	b          *bridge
-	delivering atomic.Int32 // calls of subscribe that are not over
+	delivering atomic.Int32 // calls of subscribe and later that are not over
 
 	mu sync.Mutex
 	// Guarded by mu.
 	filters  map[string]bool
 	retained map[string]string
 	sent     []outgoing
-	asked    []outgoing // of those, what only asks Tasmota how it is
+	asked    []outgoing // of those, what only asks devices how they are
 	refusal  error      // of what is published
 }
 
@@ -32,7 +34,12 @@ func start(t testing.TB, config string) (*memory, *runtimetest.Home) {
 	b := newBridge()
 	m := &memory{b: b, filters: map[string]bool{}, retained: map[string]string{}}
 	b.open = m.open
-	h := runtimetest.StartAdapter(t, b, config, t.TempDir())
+	b.shellies.calm = 0
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "client_id"), []byte("carillon-test\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := runtimetest.StartAdapter(t, b, config, dir)
 	h.Until("it runs", func() bool { return b.linked.Load() != nil }) // what is said before would come at any time
 	return m, h
 }
@@ -73,7 +80,13 @@ func (m *memory) unsubscribe(topics []string) {
 	}
 }
 
-func (m *memory) later(fn func()) { go fn() }
+func (m *memory) later(fn func()) {
+	m.delivering.Add(1)
+	go func() {
+		defer m.delivering.Add(-1)
+		fn()
+	}()
+}
 
 func (m *memory) publish(_ context.Context, out ...outgoing) error {
 	m.mu.Lock()
@@ -120,7 +133,7 @@ func (m *memory) quiet(h *runtimetest.Home) {
 func (m *memory) next() (o outgoing, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for len(m.sent) > 0 && strings.HasSuffix(m.sent[0].topic, "/STATUS") {
+	for len(m.sent) > 0 && (strings.HasSuffix(m.sent[0].topic, "/STATUS") || m.sent[0].topic == shelliesCommand) {
 		m.asked = append(m.asked, m.sent[0])
 		m.sent = m.sent[1:]
 	}

@@ -21,6 +21,7 @@ type message struct {
 	vars  map[string]template.Value // of templates; nil: not made
 
 	kept   bool           // it waits for its device to be announced
+	waited bool           // it was kept
 	fields map[string]any // as object has it; nil: not read
 }
 

@@ -81,6 +81,7 @@ func newPublication(b *bridge) *publication {
 
 // bornAgain says that the broker was reached: it may have forgotten what it kept.
 func (b *bridge) bornAgain() {
+	b.refreshShellies()
 	if p := b.publication; p != nil {
 		p.mu.Lock()
 		defer p.mu.Unlock()

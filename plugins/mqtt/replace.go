@@ -110,6 +110,10 @@ func (b *bridge) retry() {
 	for _, topic := range slices.Sorted(maps.Keys(b.announced)) {
 		a := b.announced[topic]
 		if a != nil && slices.ContainsFunc(a.wants, func(key string) bool { return b.byKey[key] == nil }) {
+			if a.again != nil {
+				a.again()
+				continue
+			}
 			b.discovers(&message{topic: topic, payload: []byte(a.payload)})
 		}
 	}

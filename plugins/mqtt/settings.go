@@ -29,6 +29,7 @@ type settings struct {
 	TLS          *tlsSettings               `json:"tls"`
 	Discovery    *string                    `json:"discovery"`
 	Tasmota      *bool                      `json:"tasmota"`
+	Shelly       *bool                      `json:"shelly"`
 	Status       *string                    `json:"status_topic"`
 	Confirm      string                     `json:"confirm"`
 	Listen       string                     `json:"listen"`
@@ -45,6 +46,7 @@ type settings struct {
 	users       map[string]string // passwords by name
 	prefix      string            // of discovery; empty: none
 	statusTopic string            // empty: none
+	source      string            // what Shellies answer to; empty: nothing
 	confirm     time.Duration
 }
 
@@ -76,6 +78,7 @@ const schema = `{
       "insecure": {"type": "boolean", "default": false, "description": "Takes any certificate."}}},
     "discovery": {"type": "string", "default": "homeassistant", "description": "What discovery topics begin with; \"\" for no discovery."},
     "tasmota": {"type": "boolean", "default": true, "description": "Takes Tasmota's own discovery, too."},
+    "shelly": {"type": "boolean", "default": true, "description": "Asks Shellies what they are, and takes what they say by themselves."},
     "status_topic": {"type": "string", "description": "Where devices hear that the home is there; <discovery>/status by default, \"\" for nowhere."},
     "confirm": {"type": "string", "default": "300ms", "description": "How long a command waits for the device to tell what it did, 0s to 10s."},
     "listen": {"type": "string", "description": "Be the broker, at this address: 127.0.0.1:1883, or :1883 for the whole network."},
