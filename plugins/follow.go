@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	sdk "carillon/plugins/adapter"
 	"carillon/plugins/adapter/wire"
 	"carillon/runtime"
 )
@@ -48,7 +49,7 @@ func (s *selection) takes(e *runtime.Event) bool {
 }
 
 func (s *selection) matches(typ, domain, entity string) bool {
-	return anyMatches(s.types, typ) && anyMatches(s.domains, domain) && anyMatches(s.entities, entity)
+	return sdk.Matches(s.types, typ) && sdk.Matches(s.domains, domain) && sdk.Matches(s.entities, entity)
 }
 
 // isOwn reports whether the adapter made the event, or it tells of the adapter. A
@@ -56,40 +57,6 @@ func (s *selection) matches(typ, domain, entity string) bool {
 func (s *selection) isOwn(e *runtime.Event) bool {
 	rest, ok := strings.CutPrefix(e.Source, s.own)
 	return s.own != "" && ok && (strings.HasPrefix(rest, "@") || rest == "" && strings.HasPrefix(e.Type, "adapter_"))
-}
-
-func anyMatches(patterns []string, name string) bool {
-	for _, p := range patterns {
-		if matches(p, name) {
-			return true
-		}
-	}
-	return len(patterns) == 0
-}
-
-// matches reports whether a name is a pattern's, in which * stands for any
-// characters. Only what follows the last * is tried in more than one place, so it takes
-// the product of the lengths at most.
-func matches(pattern, name string) bool {
-	for {
-		literal, rest, star := strings.Cut(pattern, "*")
-		if !star {
-			return name == pattern
-		}
-		if !strings.HasPrefix(name, literal) {
-			return false
-		}
-		name = name[len(literal):]
-		next, _, more := strings.Cut(rest, "*")
-		if !more {
-			return strings.HasSuffix(name, next)
-		}
-		at := strings.Index(name, next)
-		if at < 0 {
-			return false
-		}
-		pattern, name = rest, name[at:]
-	}
 }
 
 // follows are those of a session.

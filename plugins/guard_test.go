@@ -14,6 +14,22 @@ import (
 	"time"
 )
 
+// sleeper starts a process in a group of its own, and tells of its end.
+func sleeper(t *testing.T) (*exec.Cmd, <-chan struct{}) {
+	cmd := exec.Command("sleep", "600")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		cmd.Wait()
+	}()
+	t.Cleanup(func() { cmd.Process.Kill() })
+	return cmd, ended
+}
+
 // A guard that was killed is started again with the next adapter, and knows of all.
 func TestGuardThatIsKilled(t *testing.T) {
 	var g guard
@@ -22,28 +38,19 @@ func TestGuardThatIsKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.close)
-	sleeper := func() (*exec.Cmd, <-chan struct{}) {
-		cmd := exec.Command("sleep", "600")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			cmd.Wait()
-		}()
-		t.Cleanup(func() { cmd.Process.Kill() })
-		g.add(cmd.Process.Pid, sockets, slog.New(slog.DiscardHandler))
+	log := slog.New(slog.DiscardHandler)
+	guarded := func() (*exec.Cmd, <-chan struct{}) {
+		cmd, ended := sleeper(t)
+		g.add(cmd.Process.Pid, sockets, log)
 		return cmd, ended
 	}
-	_, first := sleeper()
+	_, first := guarded()
 	if err := g.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	<-g.ended
-	_, second := sleeper()
-	third, _ := sleeper()
+	_, second := guarded()
+	third, _ := guarded()
 	g.remove(third.Process.Pid)
 	g.in.Close() // as the end of the server does
 	for i, ended := range []<-chan struct{}{first, second} {
@@ -66,17 +73,7 @@ func TestGuardThatIsKilled(t *testing.T) {
 func TestGuardThatIsStopped(t *testing.T) {
 	var g guard
 	t.Cleanup(g.close)
-	cmd := exec.Command("sleep", "600")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		cmd.Wait()
-	}()
-	t.Cleanup(func() { cmd.Process.Kill() })
+	cmd, ended := sleeper(t)
 	log := slog.New(slog.DiscardHandler)
 	g.add(cmd.Process.Pid, t.TempDir(), log)
 	first := g.cmd

@@ -221,7 +221,7 @@ func TestEarlyMessagesWaitForAWhile(t *testing.T) {
 		b.early.begin()
 		b.look(&message{topic: "x", payload: []byte("y"), ack: func() {}})
 		for range 40 {
-			time.Sleep(time.Second) // of the bubble
+			<-time.After(time.Second)
 			b.mu.Lock()
 			b.replayEarly() // as settle does
 			b.mu.Unlock()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -233,30 +232,7 @@ func (p *publication) tell(ctx context.Context, list []adapter.Happening) error 
 // concerns reports whether events of an entity are published; those of none always are.
 func (s *publishSettings) concerns(entity string) bool {
 	domain, _, _ := strings.Cut(entity, ".")
-	return entity == "" || oneMatches(s.Domains, domain) && oneMatches(s.Entities, entity)
-}
-
-// oneMatches reports whether a name is one of a list's, as in an adapter.Selection: * stands for
-// any characters, and an empty list takes all.
-func oneMatches(patterns []string, name string) bool {
-	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool { return nameMatches(p, name) })
-}
-
-// nameMatches takes the product of the lengths at most: the shortest way to a * is enough.
-func nameMatches(pattern, name string) bool {
-	parts := strings.Split(pattern, "*")
-	rest, ok := strings.CutPrefix(name, parts[0])
-	if len(parts) == 1 {
-		return name == pattern
-	}
-	for _, part := range parts[1 : len(parts)-1] {
-		at := strings.Index(rest, part)
-		if at < 0 {
-			return false
-		}
-		rest = rest[at+len(part):]
-	}
-	return ok && strings.HasSuffix(rest, parts[len(parts)-1])
+	return entity == "" || adapter.Matches(s.Domains, domain) && adapter.Matches(s.Entities, entity)
 }
 
 // topicLevel makes one level of a topic of an event's type.

@@ -65,19 +65,3 @@ func TestEventsOfEntities(t *testing.T) {
 		}
 	}
 }
-
-func TestNameMatches(t *testing.T) {
-	for _, test := range []struct {
-		pattern, name string
-		want          bool
-	}{
-		{"light.hall", "light.hall", true}, {"light.hall", "light.hal", false}, {"", "", true}, {"", "x", false},
-		{"*", "", true}, {"**", "x", true}, {"light.*", "light.", true}, {"light.*", "alight.x", false},
-		{"*.hall", "light.hall", true}, {"*.hall", "light.hall2", false}, {"a*a", "a", false}, {"a*a", "aa", true},
-		{"a*b*c", "axxbyyc", true}, {"a*b*c", "acb", false}, {"*b*", "abc", true}, {"a*b*b", "ab", false}, {"*ab", "aab", true},
-	} {
-		if got := nameMatches(test.pattern, test.name); got != test.want {
-			t.Errorf("%q, %q: got %v, want %v", test.pattern, test.name, got, test.want)
-		}
-	}
-}

@@ -39,7 +39,7 @@ func (m *memory) requests() int {
 // pass lets seconds pass, and what is due in them happen.
 func pass(b *bridge, seconds int) {
 	for range seconds {
-		time.Sleep(time.Second) // of the bubble
+		<-time.After(time.Second)
 		b.tendShellies()
 		synctest.Wait()
 	}
