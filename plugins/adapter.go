@@ -251,7 +251,7 @@ func (a *adapter) lost() {
 	}
 	if a.under != nil {
 		if !g.retired.Load() && !a.under.reconfigures() { // which fails and tells it
-			a.tell(g.why(), g.number, succeeded, 0)
+			a.tell(g.why(), g.number, relieved, 0)
 		}
 		return
 	}
@@ -302,9 +302,9 @@ func backOff(first, most time.Duration, crash int, chance float64) time.Duration
 type aftermath int
 
 const (
-	nothing   aftermath = iota
-	kept                // what ran before goes on
-	succeeded           // another generation is starting already
+	nothing  aftermath = iota
+	kept               // what ran before goes on
+	relieved           // another generation is starting already
 )
 
 // tell reports a failure. Retry is when it is tried again; 0 if it is not.
@@ -314,7 +314,7 @@ func (a *adapter) tell(f *failure, number int, then aftermath, retry time.Durati
 	switch {
 	case then == kept:
 		log.Warn("adapter failed; what ran before goes on")
-	case then == succeeded:
+	case then == relieved:
 		log.Warn("adapter failed; another takes over")
 	case retry > 0:
 		log.Warn("adapter failed; it is started again", "in", retry.Round(time.Millisecond))

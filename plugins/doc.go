@@ -12,11 +12,14 @@
 // the new generation starts beside the old, shakes hands, is configured and
 // answers for its health before the old one is drained; then its session opens.
 // An exclusive adapter ends first, and is started again if the new one fails.
-// Commands that come in between wait.
+// Commands that come in between wait, but not longer than 3 s for a process that is
+// there and not yet ready. What such a process has not declared is unavailable after 3 s.
 //
 // Order: what one adapter publishes goes into the journal in its order, each item
 // once, whatever the journal's trouble; the old generation's last before the new
 // one's first. A command's answer comes behind what was published under its context.
+// Within a batch, too: what is said of an entity before the declaration that takes it away
+// is stored.
 // Items that are refused are named in the acknowledgement, with a counted reason.
 //
 // An adapter that follows events gets those of its selection once and in the order of
@@ -27,5 +30,6 @@
 // gets credit back as the journal stores them. It is told as many events as it gave
 // credit for, and the tail never waits for it. No adapter, stopped, silent or
 // hostile, makes anybody else wait: every call to it has a deadline, every queue
-// a bound, and what breaks the contract ends the process with a named Reason.
+// a bound, and what breaks the contract ends the process with a named Reason. What
+// adapters started ends with the server, also when that is killed: see guard.
 package plugins
