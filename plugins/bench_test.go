@@ -125,6 +125,12 @@ func (b *bench) logged() string {
 	return b.log.String()
 }
 
+// awaitLogged waits until the log has a text. What is told elsewhere may be seen before.
+func (b *bench) awaitLogged(text string) {
+	b.t.Helper()
+	b.await("the log has "+text, func() bool { return strings.Contains(b.logged(), text) })
+}
+
 // await waits until what is asked for is so.
 func (b *bench) await(what string, ok func() bool) {
 	b.t.Helper()

@@ -84,7 +84,7 @@ func TestDeafAdapterHearsNothing(t *testing.T) {
 		b.host.Adapters = map[string]AdapterConfig{"ears": {Deaf: true}}
 		b.host.times.first, b.host.times.most = time.Hour, time.Hour
 	}, "ears", "hear")
-	b.await("it is told so", func() bool { return strings.Contains(b.logged(), "set plugins.ears.events to true") })
+	b.awaitLogged("set plugins.ears.events to true")
 	b.host.SetConfig(nil)
 	b.await("it follows", func() bool { return b.status("ears").Follows == 1 })
 }

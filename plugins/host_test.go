@@ -192,9 +192,7 @@ func TestFileThatGoes(t *testing.T) {
 	if alive(st.PID) {
 		t.Errorf("process %d is still there", st.PID)
 	}
-	if !strings.Contains(b.logged(), `msg="adapter stopped" adapter=lamps reason=removed`) {
-		t.Errorf("the log does not say that it was stopped")
-	}
+	b.awaitLogged(`msg="adapter stopped" adapter=lamps reason=removed`)
 	b.put("lamps", "version=2")
 	b.awaitShown("light.lamp", "off")
 }
