@@ -246,10 +246,10 @@ func (e *entity) lives(b *bridge) {
 // heard notes that the device told of the entity.
 func (e *entity) heard(b *bridge) {
 	e.lives(b)
-	for _, answer := range e.answers {
-		close(answer)
+	for _, r := range e.replies {
+		r.end(nil)
 	}
-	e.answers = nil
+	e.replies = nil
 }
 
 // refused notes that a message for an entity was not understood.

@@ -21,8 +21,8 @@ func (b *bridge) obey(ctx context.Context, c adapter.Command) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := b.expect(ctx, e)
-	defer b.expectNoMore(e, answer)
+	r := b.expect(ctx, e, out)
+	defer b.expectNoMore(e, r)
 	if err := b.link.publish(ctx, out...); err != nil {
 		return nil, fmt.Errorf("publishing: %w", err)
 	}
@@ -33,8 +33,9 @@ func (b *bridge) obey(ctx context.Context, c adapter.Command) (any, error) {
 	patience := time.NewTimer(b.settings.confirm)
 	defer patience.Stop()
 	select {
-	case <-answer:
+	case <-r.done:
 		// What it told is published by whoever holds the lock, which expectNoMore takes.
+		return nil, r.err
 	case <-patience.C:
 	case <-ctx.Done():
 	}
@@ -67,22 +68,47 @@ func (b *bridge) prepare(c adapter.Command) (out []outgoing, assume func(), e *e
 	return out, assume, e, err
 }
 
-// expect says that what the device tells next comes of a command. The channel is
-// closed when it has told something.
-func (b *bridge) expect(ctx context.Context, e *entity) chan struct{} {
+// A reply is what a device says to a command. It is guarded by bridge.mu.
+type reply struct {
+	requests []int64       // that Shellies answer
+	done     chan struct{} // closed when the device tells its state, or refuses the command
+	err      error         // why it refuses; doesn't change once done is closed
+}
+
+// end says that the reply is there. Callers hold mu.
+func (r *reply) end(err error) {
+	select {
+	case <-r.done:
+	default:
+		r.err = err
+		close(r.done)
+	}
+}
+
+// expect says that what the device tells next comes of a command.
+func (b *bridge) expect(ctx context.Context, e *entity, out []outgoing) *reply {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e.story, e.told = context.WithoutCancel(ctx), time.Now()
-	answer := make(chan struct{})
-	e.answers = append(e.answers, answer)
-	return answer
+	r := &reply{done: make(chan struct{})}
+	e.replies = append(e.replies, r)
+	for _, o := range out {
+		if o.request != 0 {
+			r.requests = append(r.requests, o.request)
+			b.shellies.commands[o.request] = r
+		}
+	}
+	return r
 }
 
 // expectNoMore takes back what expect did, as far as it is still waited for.
-func (b *bridge) expectNoMore(e *entity, answer chan struct{}) {
+func (b *bridge) expectNoMore(e *entity, r *reply) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e.answers = slices.DeleteFunc(e.answers, func(c chan struct{}) bool { return c == answer })
+	e.replies = slices.DeleteFunc(e.replies, func(other *reply) bool { return other == r })
+	for _, request := range r.requests {
+		delete(b.shellies.commands, request)
+	}
 }
 
 // storyAt returns the context of the command that caused what the device tells now; nil

@@ -47,7 +47,7 @@ type entity struct {
 
 	story   context.Context // of the last command, until storyEnds
 	told    time.Time       // when that was sent
-	answers []chan struct{} // closed when the device tells its state
+	replies []*reply        // that commands wait for
 }
 
 // A standing is how an entity is.

@@ -31,6 +31,7 @@ type outgoing struct {
 	payload string
 	qos     byte
 	retain  bool
+	request int64 // 0: it is none that a Shelly answers
 }
 
 // decode reads the payload once for all that it concerns.

@@ -50,6 +50,7 @@ type shellies struct {
 	others   map[string]int    // entities that other announcements have, by MAC addresses in the ids of their devices
 	queue    []*shelly         // those that are to be asked
 	asked    map[int64]*shelly // by the number of the request that is not answered
+	commands map[int64]*reply  // as well
 	freed    []*shelly         // somebody else announced them, and does so no more
 	silent   map[string]time.Time
 	bytes    int   // of the answers that entities are made of
@@ -60,7 +61,7 @@ type shellies struct {
 
 func newShellies() shellies {
 	return shellies{
-		byPrefix: map[string]*shelly{}, byMAC: map[string]*shelly{}, others: map[string]int{}, asked: map[int64]*shelly{},
+		byPrefix: map[string]*shelly{}, byMAC: map[string]*shelly{}, others: map[string]int{}, asked: map[int64]*shelly{}, commands: map[int64]*reply{},
 		silent: map[string]time.Time{}, calm: shellyCalm,
 	}
 }
@@ -259,7 +260,7 @@ func (b *bridge) shellyRequest(prefix, method string, params any) outgoing {
 	if err != nil {
 		panic(err) // numbers and texts alone
 	}
-	return outgoing{topic: prefix + "/rpc", payload: string(text)}
+	return outgoing{topic: prefix + "/rpc", payload: string(text), request: b.shellies.last}
 }
 
 // tendShellies asks again those that did not answer, and those whose time has come.

@@ -305,6 +305,10 @@ func TestShellyAtABroker(t *testing.T) {
 					if json.Unmarshal(m.Payload(), &f) != nil {
 						return
 					}
+					if f.Method == "Switch.Set" && !f.Params.On {
+						d.c.Publish(f.Src+"/rpc", 1, false, fmt.Sprintf(`{"id":%d,"src":%q,"dst":%q,"error":{"code":-106,"message":"it is too hot"}}`, f.ID, id, f.Src))
+						return
+					}
 					d.c.Publish(f.Src+"/rpc", 1, false, plus1Answer(f.ID, id, f.Method))
 					if f.Method == "Switch.Set" {
 						notify(d, "NotifyStatus", fmt.Sprintf(`{"ts":1,"switch:0":{"id":0,"output":%v,"source":"MQTT"}}`, f.Params.On))
@@ -319,6 +323,10 @@ func TestShellyAtABroker(t *testing.T) {
 			}
 			if e, _ := h.Entity("switch.pump"); e.State != "on" || e.ContextID != "command-1" {
 				t.Errorf("after the command: got %s, of %q, want it on, as the command's doing", e.State, e.ContextID)
+			}
+			_, err := h.Call(t.Context(), "switch.turn_off", "switch.pump", `{}`)
+			if want := "the device refuses it: it is too hot (-106)"; err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("a command that it refuses: got %v, want %q", err, want)
 			}
 			notify(d, "NotifyEvent", `{"ts":1,"events":[{"component":"input:0","id":0,"event":"single_push","ts":1}]}`)
 			notify(d, "NotifyStatus", `{"ts":1,"switch:0":{"id":0,"output":false}}`)

@@ -46,7 +46,11 @@ func (b *bridge) shellyAnswers(m *message) {
 	d := b.shellies.asked[id]
 	if d == nil {
 		if f.Error != nil {
-			b.reports.warn("a Shelly refuses a command", cut(f.Source, 100), fmt.Errorf("%.200s (%d)", f.Error.Message, f.Error.Code))
+			err := fmt.Errorf("%.200s (%d)", f.Error.Message, f.Error.Code)
+			b.reports.warn("a Shelly refuses a command", cut(f.Source, 100), err)
+			if r := b.shellies.commands[id]; r != nil {
+				r.end(fmt.Errorf("the device refuses it: %w", err))
+			}
 		}
 		return
 	}
