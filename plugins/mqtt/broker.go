@@ -12,11 +12,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/storage/bolt"
-	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
 	"go.etcd.io/bbolt"
 	bbolterrors "go.etcd.io/bbolt/errors"
@@ -144,7 +144,7 @@ func (k *broker) addStore() error {
 // listen opens the sockets.
 func (k *broker) listen() error {
 	s := &k.b.settings
-	err := k.server.AddListener(listeners.NewTCP(listeners.Config{ID: "mqtt", Address: s.Listen, TLSConfig: s.tls}))
+	err := k.server.AddListener(&socketListener{address: s.Listen, tls: s.tls})
 	field := "listen"
 	if err == nil && s.ListenWS != "" {
 		err = k.server.AddListener(&webListener{address: s.ListenWS, tls: s.tls, allows: k.allowsOrigin})
@@ -223,8 +223,8 @@ func (k *broker) publish(_ context.Context, out ...outgoing) error {
 
 func (k *broker) health() (bool, string) { return true, "" }
 
-// close waits for devices that are being served, but not for long: the server waits for somebody
-// who connected and says nothing. What it would still do ends with the process.
+// close waits for devices that are being served, but not for long. What it would still do ends with the
+// process.
 func (k *broker) close() {
 	k.stop()
 	closed := make(chan error, 1)
@@ -239,11 +239,12 @@ func (k *broker) close() {
 	}
 }
 
-// A gate says who may use the broker, and keeps devices that publish with quality 1 or
-// 2 waiting until the journal holds what they said.
+// A gate says who may use the broker, and keeps devices that publish with quality 1 or 2 waiting
+// until the journal holds what they said, and the broker what it is to keep for others.
 type gate struct {
 	mochi.HookBase
-	k *broker
+	k       *broker
+	proxies sync.Pool // of *mochi.Client, in whose place messages are handed on
 
 	mu        sync.Mutex
 	delivered map[string]bool // clients whose present message the bridge has; guarded by mu
@@ -255,7 +256,7 @@ func (g *gate) ID() string { return "carillon" }
 // Provides implements mochi.Hook.
 func (g *gate) Provides(b byte) bool {
 	return bytes.Contains([]byte{
-		mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPublished, mochi.OnPublishDropped, mochi.OnPacketEncode,
+		mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPublishDropped, mochi.OnPacketEncode,
 	}, []byte{b})
 }
 
@@ -295,30 +296,51 @@ func (g *gate) OnPublishDropped(cl *mochi.Client, pk packets.Packet) {
 	g.k.b.reports.about("client", "the broker dropped messages for a device", cl.ID, fmt.Errorf("%d wait for it already", pending))
 }
 
-// OnPublish implements mochi.Hook. The server acknowledges a message after it, and hands it
-// to subscribers after that; so the bridge gets here what is to be acknowledged.
+// OnPublish implements mochi.Hook. The server acknowledges a message behind it, and would keep it and hand
+// it to subscribers after that: a process that is killed in between would lose what was acknowledged. So all of
+// that is done here.
 func (g *gate) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
-	g.forget(cl.ID) // an acknowledgement that could not be sent is behind
-	if pk.FixedHeader.Qos == 0 || cl.Net.Inline || len(g.k.server.Topics.Subscribers(pk.TopicName).InlineSubscriptions) == 0 {
+	if pk.FixedHeader.Qos == 0 || cl.Net.Inline {
 		return pk, nil
 	}
-	stored := make(chan struct{})
-	if !g.k.put(&message{topic: pk.TopicName, payload: pk.Payload, ack: func() { close(stored) }}) {
-		return pk, packets.ErrRejectPacket
+	if len(g.k.server.Topics.Subscribers(pk.TopicName).InlineSubscriptions) > 0 {
+		stored := make(chan struct{})
+		if !g.k.put(&message{topic: pk.TopicName, payload: pk.Payload, ack: func() { close(stored) }}) {
+			return pk, packets.ErrRejectPacket
+		}
+		select {
+		case <-stored:
+		case <-g.k.ctx.Done():
+			return pk, packets.ErrRejectPacket // it is not acknowledged, so the device sends it again
+		}
+		g.mu.Lock()
+		g.delivered[cl.ID] = true
+		g.mu.Unlock()
+		defer g.forget(cl.ID)
 	}
-	select {
-	case <-stored:
-	case <-g.k.ctx.Done():
-		return pk, packets.ErrRejectPacket // it is not acknowledged, so the device sends it again
+	if err := g.handOn(cl, pk); err != nil {
+		return pk, err
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.delivered[cl.ID] = true
+	pk.Ignore = true // all that is left is to acknowledge it
 	return pk, nil
 }
 
-// OnPublished implements mochi.Hook.
-func (g *gate) OnPublished(cl *mochi.Client, _ packets.Packet) { g.forget(cl.ID) }
+// handOn keeps a message that is to be retained, and hands it to subscribers, as the device's.
+func (g *gate) handOn(cl *mochi.Client, pk packets.Packet) error {
+	as, _ := g.proxies.Get().(*mochi.Client)
+	if as == nil {
+		as = g.k.server.NewClient(nil, "inline", "", true) // it has a queue that is large, and is not used
+	}
+	defer g.proxies.Put(as)
+	as.ID, as.Properties.ProtocolVersion = cl.ID, cl.Properties.ProtocolVersion
+	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = 0, false // the topic is there, and the alias the device's own
+	if err := g.k.server.InjectPacket(as, pk); err != nil {
+		return err
+	}
+	atomic.AddInt64(&g.k.server.Info.MessagesReceived, -1) // it counts it twice
+	atomic.AddInt64(&g.k.server.Info.PacketsReceived, -1)
+	return nil
+}
 
 func (g *gate) forget(client string) {
 	g.mu.Lock()

@@ -5,12 +5,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/hooks/storage"
 	"github.com/mochi-mqtt/server/v2/hooks/storage/bolt"
 	"github.com/mochi-mqtt/server/v2/packets"
+	"github.com/mochi-mqtt/server/v2/system"
 )
 
 // A store keeps retained messages and sessions in a file. It is mochi's, but for what that
@@ -20,6 +22,8 @@ type store struct {
 	bolt.Hook
 	k    *broker
 	kept map[string]bool // clients whose sessions go on; owned by the server's start
+
+	closing sync.RWMutex // held for reading where the server's clockwork may write while it is closed
 }
 
 // Provides implements mochi.Hook.
@@ -106,17 +110,63 @@ func (s *store) OnSessionEstablish(cl *mochi.Client, _ packets.Packet) {
 // that was dropped.
 func (s *store) OnQosDropped(cl *mochi.Client, pk packets.Packet) {
 	if !cl.IsTakenOver() {
+		s.closing.RLock()
+		defer s.closing.RUnlock()
 		s.Hook.OnQosDropped(cl, pk)
 	}
 }
 
 // OnClientExpired implements mochi.Hook. The server forgets the client, and would keep what is its.
 func (s *store) OnClientExpired(cl *mochi.Client) {
+	s.closing.RLock()
 	s.Hook.OnClientExpired(cl)
+	s.closing.RUnlock()
 	s.forget(cl)
 }
 
 func (s *store) forget(cl *mochi.Client) {
 	s.k.server.UnsubscribeClient(cl)
 	cl.ClearInflights()
+}
+
+// Stop implements mochi.Hook. The server does not wait for its clockwork before.
+func (s *store) Stop() error {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	return s.Hook.Stop()
+}
+
+// OnQosPublish implements mochi.Hook.
+func (s *store) OnQosPublish(cl *mochi.Client, pk packets.Packet, sent int64, resends int) {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	s.Hook.OnQosPublish(cl, pk, sent, resends)
+}
+
+// OnRetainMessage implements mochi.Hook.
+func (s *store) OnRetainMessage(cl *mochi.Client, pk packets.Packet, r int64) {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	s.Hook.OnRetainMessage(cl, pk, r)
+}
+
+// OnRetainedExpired implements mochi.Hook.
+func (s *store) OnRetainedExpired(topic string) {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	s.Hook.OnRetainedExpired(topic)
+}
+
+// OnWillSent implements mochi.Hook.
+func (s *store) OnWillSent(cl *mochi.Client, pk packets.Packet) {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	s.Hook.OnWillSent(cl, pk)
+}
+
+// OnSysInfoTick implements mochi.Hook.
+func (s *store) OnSysInfoTick(info *system.Info) {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	s.Hook.OnSysInfoTick(info)
 }

@@ -43,7 +43,6 @@ func say(t *testing.T, address string, first, messages int) {
 	for i := range messages {
 		d.say("m/x", fmt.Sprint(first+i), 1, false)
 	}
-	d.say("n", "the broker hands on what it has acknowledged, before it takes this", 1, false)
 }
 
 // all returns what it heard.
@@ -315,5 +314,64 @@ func TestOwnBrokerKeepsIDsApart(t *testing.T) {
 	}
 	if cl, _ := k.server.Clients.Get("s1"); cl.State.Inflight.Len() != 3 {
 		t.Errorf("%d messages are on their way, want all 3", cl.State.Inflight.Len())
+	}
+}
+
+// slowStore is one that takes its time for what is to wait for s2.
+type slowStore struct {
+	mochi.HookBase
+	begun, release, over chan struct{}
+}
+
+func (s *slowStore) Provides(b byte) bool { return b == mochi.OnQosPublish }
+
+func (s *slowStore) OnQosPublish(cl *mochi.Client, _ packets.Packet, _ int64, _ int) {
+	if cl.ID != "s2" {
+		return
+	}
+	select {
+	case s.begun <- struct{}{}:
+		<-s.release
+	case <-s.over:
+	}
+}
+
+// What is acknowledged is kept for those who are away: whoever kills the broker then loses nothing.
+func TestOwnBrokerKeepsBeforeItAcknowledges(t *testing.T) {
+	k := ownBroker(t)
+	address := k.b.settings.Listen
+	leave(t, address, "s2", 0)
+	away, _ := k.server.Clients.Get("s2")
+	for deadline := time.Now().Add(10 * time.Second); !away.Closed() && time.Now().Before(deadline); {
+		<-time.After(time.Millisecond) // what is retained is sent behind SUBACK
+	}
+	slow := &slowStore{begun: make(chan struct{}), release: make(chan struct{}), over: make(chan struct{})}
+	if err := k.server.AddHook(slow, nil); err != nil {
+		t.Fatal(err)
+	}
+	c := connected(t, address, 4)
+	for quality, acknowledged := range map[byte][]byte{1: {0x40, 2, 0, 1}, 2: {0x50, 2, 0, 2}} {
+		payload := '0' + quality
+		if _, err := c.Write([]byte{0x31 | quality<<1, 8, 0, 3, 'm', '/', 'x', 0, quality, payload}); err != nil {
+			t.Fatal(err)
+		}
+		<-slow.begun
+		if now, _ := k.server.Topics.Retained.Get("m/x"); string(now.Payload) != string(payload) {
+			t.Errorf("quality %d: %q is retained, want %q", quality, now.Payload, payload)
+		}
+		answer := make([]byte, 4)
+		c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		if n, err := c.Read(answer); err == nil {
+			t.Fatalf("quality %d: got % x before it is kept", quality, answer[:n])
+		}
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		slow.release <- struct{}{}
+		if _, err := io.ReadFull(c, answer); err != nil || !bytes.Equal(answer, acknowledged) {
+			t.Errorf("quality %d: got % x and %v, want % x", quality, answer, err, acknowledged)
+		}
+	}
+	close(slow.over)
+	if n := away.State.Inflight.Len(); n != 2 {
+		t.Errorf("%d messages wait, want 2", n)
 	}
 }

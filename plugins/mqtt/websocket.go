@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -32,12 +31,8 @@ type webListener struct {
 	log    *slog.Logger
 
 	establish listeners.EstablishFn // static after Serve began
-	serving   sync.WaitGroup        // of open
 
-	mu sync.Mutex
-	// Guarded by mu.
-	open   map[net.Conn]bool
-	closed bool
+	callers
 }
 
 // headerPatience is how long a handshake may take.
@@ -76,41 +71,12 @@ func (l *webListener) Serve(establish listeners.EstablishFn) {
 	}
 }
 
-// Close implements listeners.Listener. It waits for what serves clients: the server counts its clients
-// when they come, and must not do so any more when it waits for them.
+// Close implements listeners.Listener.
 func (l *webListener) Close(closeClients listeners.CloseFn) {
 	l.server.Close()
 	l.socket.Close() // also if Serve was never called
 	closeClients(l.ID())
-	l.mu.Lock()
-	l.closed = true
-	for c := range l.open {
-		c.Close() // who has not said who it is
-	}
-	l.mu.Unlock()
-	l.serving.Wait()
-}
-
-// enter notes a connection, and reports whether it may be served.
-func (l *webListener) enter(c net.Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		return false
-	}
-	if l.open == nil {
-		l.open = map[net.Conn]bool{}
-	}
-	l.open[c] = true
-	l.serving.Add(1)
-	return true
-}
-
-func (l *webListener) leave(c net.Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.open, c)
-	l.serving.Done()
+	l.end()
 }
 
 // handle serves one client.
@@ -120,15 +86,8 @@ func (l *webListener) handle(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client was told
 	}
-	defer c.Close()
 	conn := c.NetConn()
-	if !l.enter(conn) {
-		return
-	}
-	defer l.leave(conn)
-	if err := l.establish(l.ID(), &webConn{Conn: conn, c: c}); err != nil {
-		l.log.Warn("", "error", err) // as mochi's other listeners do
-	}
+	l.serve(conn, func() { hear(l.ID(), &webConn{Conn: conn, c: c}, l.establish, l.log) })
 }
 
 // A webConn is the stream that a WebSocket's messages make together.
