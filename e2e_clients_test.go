@@ -65,7 +65,7 @@ func lines(t *testing.T, program string, args ...string) <-chan string {
 
 func awaitLine(t *testing.T, out <-chan string, what string, want func(string) bool) string {
 	t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(time.Minute)
 	var seen []string
 	for {
 		select {
@@ -78,7 +78,7 @@ func awaitLine(t *testing.T, out <-chan string, what string, want func(string) b
 			}
 			seen = append(seen, line)
 		case <-timeout:
-			t.Fatalf("no %s within 20 s; the client had:\n%s", what, strings.Join(seen, "\n"))
+			t.Fatalf("no %s within a minute; the client had:\n%s", what, strings.Join(seen, "\n"))
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 const (
 	testToken = "the-administrators-token"
 	testEpoch = "epochone"
-	patience  = 10 * time.Second
+	patience  = time.Minute
 )
 
 // A home is a running server on a journal in memory.

@@ -66,7 +66,7 @@ func TestKilledAdapter(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.await("it was noticed", func() bool { s := b.status("lamps"); return s.PID != st.PID })
-	if took := time.Since(killed); took > 500*time.Millisecond {
+	if took := time.Since(killed); took > 1500*time.Millisecond {
 		t.Errorf("noticing it took %v", took)
 	}
 	b.await("the lamp was unavailable, and is back", func() bool {
@@ -144,7 +144,7 @@ func TestStoppedAdapter(t *testing.T) {
 	}
 	began := time.Now()
 	b.stop()
-	if took := time.Since(began); took > 6*time.Second {
+	if took := time.Since(began); took > 15*time.Second {
 		t.Errorf("stopping took %v", took)
 	}
 }

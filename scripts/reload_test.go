@@ -148,16 +148,16 @@ func TestTypeScriptIsReported(t *testing.T) {
 
 func TestAHangingTopLevelHoldsUpNobody(t *testing.T) {
 	b := prepare(t, "hang.js", `for (;;) Math.random();`, "a.js", `device('light.a').set('on');`)
-	b.host.Limits.Load = 2 * time.Second
+	b.host.Limits.Load = 5 * time.Second
 	began := time.Now()
 	b.start()
 	b.wantState("light.a", "on")
-	if took := time.Since(began); took > 1900*time.Millisecond || closed(b.host.Ready()) {
+	if took := time.Since(began); took > 4900*time.Millisecond || closed(b.host.Ready()) {
 		t.Errorf("the other script: got in service after %v, want before the hanging one is given up", took)
 	}
 	b.await("the hanging script fails", func() bool { return b.status("hang.js").Error != nil })
-	if got := b.status("hang.js").Error.Message; !strings.Contains(got, "ran for longer than 2s") {
-		t.Errorf("error: got %s, want that it ran for longer than 2s", got)
+	if got := b.status("hang.js").Error.Message; !strings.Contains(got, "ran for longer than 5s") {
+		t.Errorf("error: got %s, want that it ran for longer than 5s", got)
 	}
 	b.await("the host is ready", func() bool { return closed(b.host.Ready()) })
 }
@@ -176,8 +176,8 @@ func TestASaveIsLiveSoon(t *testing.T) {
 		best = min(best, time.Since(began))
 	}
 	t.Logf("from saving to the new state: %v", best)
-	if best > 300*time.Millisecond {
-		t.Errorf("from saving to the new state: got %v, want at most 300 ms", best)
+	if best > time.Second {
+		t.Errorf("from saving to the new state: got %v, want at most a second", best)
 	}
 }
 
@@ -325,12 +325,15 @@ func TestGenerationsAreFreed(t *testing.T) {
 
 func TestStopEndsEverything(t *testing.T) {
 	before := goruntime.NumGoroutine()
-	b := newBench(t, "a.js", loaded, "busy.js", `on('tick', () => { for (;;) Math.random(); });`)
+	b := prepare(t, "a.js", loaded, "busy.js", `on('tick', () => { for (;;) Math.random(); });`)
+	b.host.Limits.Handler = time.Minute
+	b.start()
+	b.await("the scripts' fate is told", func() bool { return closed(b.host.Ready()) && b.fates() == 2 })
 	open := goruntime.NumGoroutine()
 	b.fire("tick", `{"n":1}`)
 	began := time.Now()
 	b.stop()
-	if took := time.Since(began); took > 900*time.Millisecond {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("stop: took %v, want it to interrupt what runs", took)
 	}
 	if _, err := b.call("light.turn_on", `{"entity_id":"light.busy"}`); err == nil || !strings.Contains(err.Error(), errStopped.Error()) {

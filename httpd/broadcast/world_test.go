@@ -276,7 +276,7 @@ func pipe(t *testing.T) (near, far net.Conn) {
 	return near, far
 }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // read reads until cond holds for the client, or the stream ends.
 func (c *client) read(cond func() bool) {

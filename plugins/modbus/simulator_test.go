@@ -85,7 +85,7 @@ func (b *bench) shows(want map[string]string) {
 	b.t.Helper()
 	missing := maps.Clone(want)
 	var seen []string
-	for deadline := time.Now().Add(15 * time.Second); len(missing) > 0; {
+	for deadline := time.Now().Add(time.Minute); len(missing) > 0; {
 		for _, said := range b.news() {
 			seen = append(seen, said)
 			if id, state, ok := strings.Cut(said, "="); ok && missing[id] == state {

@@ -211,7 +211,7 @@ func TestOwnBrokerRetainedInOrder(t *testing.T) {
 		all.Go(func() { k.publish(t.Context(), outgoing{topic: topic, payload: payload, retain: true}) })
 	}
 	for _, topic := range []string{"a/1", "a/2", "a/3"} { // then they wait for the inbox, or are about to
-		for deadline := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; <-time.After(time.Millisecond) {
 			now, there := k.server.Topics.Retained.Get(topic)
 			if !there || string(now.Payload) == "new" {
 				break
@@ -258,7 +258,7 @@ func connectedAs(t *testing.T, address string, version, flags byte) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	packet, answer := []byte{0x10, 14, 0, 4, 'M', 'Q', 'T', 'T', version, flags, 0, 60, 0, 2, 's', '1'}, make([]byte, 2)
 	if version == 5 {
 		packet = []byte{0x10, 15, 0, 4, 'M', 'Q', 'T', 'T', version, flags, 0, 60, 0, 0, 2, 's', '1'}

@@ -104,7 +104,7 @@ func (m *mosquitto) start() {
 		defer close(done)
 		cmd.Wait()
 	}()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		c, err := net.DialTimeout("tcp", m.address, time.Second)
 		if err == nil {

@@ -64,7 +64,7 @@ func waited(t *testing.T, k *broker, id string, messages int) {
 		cl, ok := k.server.Clients.Get(id)
 		return ok && cl.State.Inflight.Len() == 0
 	}
-	for deadline := time.Now().Add(10 * time.Second); (len(d.all()) < messages || !acknowledged()) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); (len(d.all()) < messages || !acknowledged()) && time.Now().Before(deadline); {
 		<-time.After(time.Millisecond)
 	}
 	if got := d.all(); !slices.Equal(got, want) {
@@ -235,7 +235,7 @@ func TestOwnBrokerRetainsForEver(t *testing.T) {
 	now := time.Now().Unix()
 	k.server.Topics.Retained.Add("old", packets.Packet{TopicName: "old", Payload: []byte("x"), Created: now - 30*24*3600})
 	k.server.Topics.Retained.Add("short", packets.Packet{TopicName: "short", Payload: []byte("x"), ProtocolVersion: 5, Created: now - 10, Expiry: now - 5})
-	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; <-time.After(time.Millisecond) {
 		if _, there := k.server.Topics.Retained.Get("short"); !there {
 			break
 		}
@@ -342,7 +342,7 @@ func TestOwnBrokerKeepsBeforeItAcknowledges(t *testing.T) {
 	address := k.b.settings.Listen
 	leave(t, address, "s2", 0)
 	away, _ := k.server.Clients.Get("s2")
-	for deadline := time.Now().Add(10 * time.Second); !away.Closed() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); !away.Closed() && time.Now().Before(deadline); {
 		<-time.After(time.Millisecond) // what is retained is sent behind SUBACK
 	}
 	slow := &slowStore{begun: make(chan struct{}), release: make(chan struct{}), over: make(chan struct{})}
@@ -364,7 +364,7 @@ func TestOwnBrokerKeepsBeforeItAcknowledges(t *testing.T) {
 		if n, err := c.Read(answer); err == nil {
 			t.Fatalf("quality %d: got % x before it is kept", quality, answer[:n])
 		}
-		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		c.SetReadDeadline(time.Now().Add(time.Minute))
 		slow.release <- struct{}{}
 		if _, err := io.ReadFull(c, answer); err != nil || !bytes.Equal(answer, acknowledged) {
 			t.Errorf("quality %d: got % x and %v, want % x", quality, answer, err, acknowledged)

@@ -325,10 +325,10 @@ func (h *Home) Ready() (ready bool, detail string) {
 	return answer.Ready, answer.Detail
 }
 
-// Until waits until ok, and fails the test if that takes more than 10 s.
+// Until waits until ok, and fails the test if that takes more than 30 s.
 func (h *Home) Until(what string, ok func() bool) {
 	h.t.Helper()
-	tr := &trial{AdapterTest: AdapterTest{Within: 10 * time.Second}, ctx: h.t.Context(), fail: h.t.Fatalf}
+	tr := &trial{AdapterTest: AdapterTest{Within: 30 * time.Second}, ctx: h.t.Context(), fail: h.t.Fatalf}
 	tr.until(what, ok)
 }
 

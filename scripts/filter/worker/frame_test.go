@@ -33,7 +33,7 @@ func TestTheEndOfTheInput(t *testing.T) {
 	to.Close()
 	select {
 	case <-gone:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the worker did not notice the end of its input")
 	}
 	from.Close()
