@@ -322,6 +322,25 @@ func TestOwnBrokerOrigins(t *testing.T) {
 	h.Until("it is told", func() bool { return logged(h, "a web page was refused") })
 }
 
+// A public name may have been made to point here: it proves nothing where no password is asked for.
+func TestOwnBrokerPublicNames(t *testing.T) {
+	k := &broker{b: newBridge()}
+	k.b.reports.log = discard
+	for host, want := range map[string]bool{
+		"127.0.0.1:1884": true, "[::1]:1884": true, "[fd00::1]": true, "broker:1884": true, "localhost": true, "Home.LAN": true, "pi.local:1884": true,
+		"mqtt.home.arpa": true, "evil.com:1884": false, "127.0.0.1.evil.com": false, "local.evil.com": false, "evil.comlan": false,
+	} {
+		k.b.settings.users = nil
+		r := &http.Request{Host: host, Header: http.Header{"Origin": {"http://" + host}}}
+		if got := k.allowsOrigin(r); got != want {
+			t.Errorf("%s: got %v, want %v", host, got, want)
+		}
+		if k.b.settings.users = map[string]string{"a": "b"}; !k.allowsOrigin(r) {
+			t.Errorf("%s, where users are asked for passwords: it is refused", host)
+		}
+	}
+}
+
 // What the server logs without a message says something, and an address is called one.
 func TestOwnBrokerLogs(t *testing.T) {
 	var text strings.Builder

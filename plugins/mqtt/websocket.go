@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -130,18 +131,32 @@ func (c *webConn) Write(p []byte) (int, error) {
 
 // allowsOrigin reports whether who asks is no browser, or shows a page of this host or of an
 // origin that the configuration allows. A browser connects for any page that asks it to, also to loopback, where
-// a broker without users takes whoever comes.
+// a broker without users takes whoever comes. There a public name is no proof of being this host: its owner can
+// have it point here (DNS rebinding).
 func (k *broker) allowsOrigin(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" || slices.ContainsFunc(k.b.settings.Origins, func(o string) bool { return o == "*" || strings.EqualFold(o, origin) }) {
 		return true
 	}
 	u, err := url.Parse(origin)
-	if err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host) {
+	if err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host) && (len(k.b.settings.users) > 0 || ofHome(u.Hostname())) {
 		return true
 	}
 	k.b.reports.about("origin", "a web page was refused", origin, fmt.Errorf("to let it in, name its origin at websocket_origins"))
 	return false
+}
+
+// homeDomains are those that nobody outside can have a name in (RFC 6761, RFC 6762, RFC 8375), or that homes use as
+// if that were so.
+var homeDomains = []string{".localhost", ".local", ".home.arpa", ".internal", ".lan", ".home", ".fritz.box"}
+
+// ofHome reports whether a host is an address, or a name that only the home's own network has.
+func ofHome(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil || !strings.Contains(host, ".") {
+		return true
+	}
+	host = strings.ToLower(host)
+	return slices.ContainsFunc(homeDomains, func(domain string) bool { return strings.HasSuffix(host, domain) })
 }
 
 // checkOrigins checks websocket_origins.
