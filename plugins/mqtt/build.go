@@ -159,6 +159,14 @@ func (m *builder) read(topicKey, templateKey string, apply func(m *message, valu
 	return true
 }
 
+// know gives the entity's templates numbers of its announcement.
+func (m *builder) know(numbers map[string]float64) {
+	m.e.numbers = make(map[string]template.Value, len(numbers))
+	for name, x := range numbers {
+		m.e.numbers[name] = numeric(x)
+	}
+}
+
 // need reports whether a topic is there that the component can't do without.
 func (m *builder) need(key string) bool {
 	if !m.has(key) {

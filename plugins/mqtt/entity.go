@@ -23,6 +23,7 @@ type entity struct {
 	own      map[string]any // attributes of every state
 	commands map[string]command
 	inputs   []*input
+	numbers  map[string]template.Value // of its announcement, which its templates know
 	reach    availability
 	retain   bool // of what is published
 	qos      byte
