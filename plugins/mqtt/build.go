@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,8 +16,9 @@ import (
 // A builder makes an entity of a part.
 type builder struct {
 	*fields
-	b *bridge
-	e *entity
+	b         *bridge
+	e         *entity
+	otherwise *template.Template // of topics that have no template of their own
 }
 
 // components are what can be announced.
@@ -68,6 +69,7 @@ func (b *bridge) build(p *part) (e *entity, reports []string, err error) {
 	}
 	m.common()
 	make(m)
+	m.otherwise = nil
 	m.availability()
 	m.jsonAttributes()
 	if len(m.errs) > 0 {
@@ -150,7 +152,7 @@ func (m *builder) read(topicKey, templateKey string, apply func(m *message, valu
 	topic := m.in(topicKey)
 	var t *template.Template
 	if templateKey != "" {
-		t = m.template(templateKey)
+		t = cmp.Or(m.template(templateKey), m.otherwise)
 	}
 	if topic == "" {
 		return false
@@ -310,8 +312,8 @@ func (m *builder) jsonAttributes() {
 		if err != nil {
 			return err
 		}
-		var attrs map[string]any
-		if err := json.Unmarshal(text, &attrs); err != nil {
+		attrs, err := parseObject(text)
+		if err != nil {
 			return err
 		}
 		maps.DeleteFunc(attrs, func(key string, _ any) bool {
