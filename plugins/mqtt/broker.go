@@ -58,7 +58,7 @@ func (b *bridge) openBroker(ctx context.Context) (link, error) {
 	limits.MaximumMessageExpiryInterval = 0 // it would end what is retained, too; see also store.OnSessionEstablish
 	k.gate = &gate{k: k, delivered: map[string]bool{}}
 	k.server = mochi.New(&mochi.Options{Capabilities: limits, InlineClient: true, Logger: slog.New(brokerLog{Handler: b.log.Handler()}), SysTopicResendInterval: 30})
-	for _, hook := range []mochi.Hook{k.gate, &numbering{asked: map[*mochi.Client]renumbered{}}} {
+	for _, hook := range []mochi.Hook{k.gate, &numbering{asked: map[*mochi.Client]renumbered{}}, &notary{reports: &b.reports}} {
 		if err := k.server.AddHook(hook, nil); err != nil {
 			return nil, fmt.Errorf("opening the broker: %w", err)
 		}

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,8 +16,9 @@ import (
 // A builder makes an entity of a part.
 type builder struct {
 	*fields
-	b *bridge
-	e *entity
+	b         *bridge
+	e         *entity
+	otherwise *template.Template // of topics that have no template of their own
 }
 
 // components are what can be announced.
@@ -68,6 +69,7 @@ func (b *bridge) build(p *part) (e *entity, reports []string, err error) {
 	}
 	m.common()
 	make(m)
+	m.otherwise = nil
 	m.availability()
 	m.jsonAttributes()
 	if len(m.errs) > 0 {
@@ -150,13 +152,21 @@ func (m *builder) read(topicKey, templateKey string, apply func(m *message, valu
 	topic := m.in(topicKey)
 	var t *template.Template
 	if templateKey != "" {
-		t = m.template(templateKey)
+		t = cmp.Or(m.template(templateKey), m.otherwise)
 	}
 	if topic == "" {
 		return false
 	}
 	m.e.inputs = append(m.e.inputs, &input{e: m.e, topic: topic, template: t, apply: apply})
 	return true
+}
+
+// know gives the entity's templates numbers of its announcement.
+func (m *builder) know(numbers map[string]float64) {
+	m.e.numbers = make(map[string]template.Value, len(numbers))
+	for name, x := range numbers {
+		m.e.numbers[name] = numeric(x)
+	}
 }
 
 // need reports whether a topic is there that the component can't do without.
@@ -302,8 +312,8 @@ func (m *builder) jsonAttributes() {
 		if err != nil {
 			return err
 		}
-		var attrs map[string]any
-		if err := json.Unmarshal(text, &attrs); err != nil {
+		attrs, err := parseObject(text)
+		if err != nil {
 			return err
 		}
 		maps.DeleteFunc(attrs, func(key string, _ any) bool {

@@ -106,6 +106,7 @@ var hvacActions = []string{"cooling", "defrosting", "drying", "fan", "heating", 
 
 func buildClimate(m *builder) {
 	e := m.e
+	m.otherwise = m.template("value_template")
 	modes := m.strs("modes", hvacModes...)
 	e.own["hvac_modes"] = modes
 	low, high, initial := m.temperatures(7, 35)
@@ -315,6 +316,7 @@ var heaterModes = []string{"off", "eco", "electric", "gas", "heat_pump", "high_d
 
 func buildWaterHeater(m *builder) {
 	e := m.e
+	m.otherwise = m.template("value_template")
 	modes := m.strs("modes", heaterModes...)
 	e.own["operation_list"] = modes
 	low, high, _ := m.temperatures(43.3, 60)

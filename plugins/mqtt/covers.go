@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 
 	"carillon/plugins/mqtt/template"
@@ -33,6 +34,7 @@ func (m *builder) readSpan(closedKey, openKey string, closed, open float64) span
 type barrier struct {
 	*builder
 	position span
+	slats    span // of their tilt
 	moves    bool // it tells or takes positions
 	payloads map[string]string
 	states   map[string]string // by what the device says
@@ -41,7 +43,10 @@ type barrier struct {
 }
 
 func buildCover(m *builder) {
-	c := &barrier{builder: m, position: m.readSpan("position_closed", "position_open", 0, 100)}
+	c := &barrier{builder: m, position: m.readSpan("position_closed", "position_open", 0, 100), slats: m.readSpan("tilt_min", "tilt_max", 0, 100)}
+	c.know(map[string]float64{
+		"position_open": c.position.open, "position_closed": c.position.closed, "tilt_min": c.slats.closed, "tilt_max": c.slats.open,
+	})
 	c.payloads = map[string]string{"open": c.payload("payload_open", "OPEN"), "close": c.payload("payload_close", "CLOSE"), "stop": c.payload("payload_stop", "STOP")}
 	c.readStates()
 	c.stopped = m.str("state_stopped", "stopped")
@@ -118,14 +123,14 @@ func (c *barrier) sayPosition(byState bool) func(*message, string) error {
 			return err
 		}
 		if tilt != nil {
-			c.e.attr("current_tilt_position", *tilt)
+			err = c.sayTilt(*tilt)
 		}
 		at := c.position.percent(position)
 		c.e.attr("current_position", at)
 		if !byState || c.resting {
 			c.e.set(map[bool]string{false: "open", true: "closed"}[at == 0])
 		}
-		return nil
+		return err
 	}
 }
 
@@ -172,14 +177,7 @@ func (c *barrier) command(w *writer, kind, service, state string, at float64) {
 
 // send sends a position, in percent.
 func (c *barrier) send(w *writer, percent float64) ([]outgoing, func(), error) {
-	more := map[string]template.Value{
-		"position": numeric(percent), "position_open": numeric(c.position.open), "position_closed": numeric(c.position.closed),
-	}
-	value := numeric(c.position.device(percent))
-	if w.template != nil {
-		value = numeric(percent)
-	}
-	out, err := w.messages(value, more)
+	out, err := w.messages(numeric(c.position.device(percent)), c.with("position", percent))
 	return out, c.e.guess(func() {
 		c.e.attr("current_position", percent)
 		c.e.set(map[bool]string{false: "open", true: "closed"}[percent == 0])
@@ -215,17 +213,29 @@ func (c *barrier) toggled(service, open, closed string) {
 	}
 }
 
+// sayTilt takes a tilt that the device tells.
+func (c *barrier) sayTilt(x float64) error {
+	low, high := c.slats.closed, c.slats.open
+	if x < math.Min(low, high) || x > math.Max(low, high) {
+		return fmt.Errorf("tilt %s is not from %s to %s", formatNumber(x), formatNumber(low), formatNumber(high))
+	}
+	c.e.attr("current_tilt_position", c.slats.percent(x))
+	return nil
+}
+
+// with returns the variables of a command's template: what all of the entity's know, and one more.
+func (c *barrier) with(name string, x float64) map[string]template.Value {
+	more := map[string]template.Value{name: numeric(x)}
+	maps.Copy(more, c.e.numbers)
+	return more
+}
+
 // tilt reads what a cover with slats has.
 func (c *barrier) tilt() {
 	m, e := c.builder, c.e
-	low, high := m.num("tilt_min", 0), m.num("tilt_max", 100)
+	s := c.slats
 	closedAt, openAt := m.num("tilt_closed_value", 0), m.num("tilt_opened_value", 100)
 	stop := c.payload("payload_stop_tilt", "STOP")
-	if low == high {
-		m.fail("tilt_max", "must differ from tilt_min")
-		return
-	}
-	s := span{low, high}
 	told := m.read("tilt_status_topic", "tilt_status_template", func(_ *message, value string) error {
 		if value == "" {
 			return nil
@@ -234,10 +244,9 @@ func (c *barrier) tilt() {
 		if !ok {
 			return fmt.Errorf("%.60q is no tilt", value)
 		}
-		if x < math.Min(low, high) || x > math.Max(low, high) {
-			return fmt.Errorf("tilt %s is not from %s to %s", formatNumber(x), formatNumber(low), formatNumber(high))
+		if err := c.sayTilt(x); err != nil {
+			return err
 		}
-		e.attr("current_tilt_position", s.percent(x))
 		if !e.known {
 			e.unknown()
 		}
@@ -248,14 +257,12 @@ func (c *barrier) tilt() {
 	if w == nil {
 		return
 	}
-	send := func(percent, value float64) ([]outgoing, func(), error) {
-		out, err := w.messages(numeric(value), map[string]template.Value{
-			"tilt_position": numeric(percent), "tilt_min": numeric(low), "tilt_max": numeric(high),
-		})
+	send := func(percent, value, position float64) ([]outgoing, func(), error) {
+		out, err := w.messages(numeric(value), c.with("tilt_position", position))
 		return out, guessIf(assumed, func() { e.attr("current_tilt_position", percent); e.keep() }), err
 	}
-	e.commands["open_cover_tilt"] = func(*call) ([]outgoing, func(), error) { return send(s.percent(openAt), openAt) }
-	e.commands["close_cover_tilt"] = func(*call) ([]outgoing, func(), error) { return send(s.percent(closedAt), closedAt) }
+	e.commands["open_cover_tilt"] = func(*call) ([]outgoing, func(), error) { return send(s.percent(openAt), openAt, openAt) }
+	e.commands["close_cover_tilt"] = func(*call) ([]outgoing, func(), error) { return send(s.percent(closedAt), closedAt, closedAt) }
 	if stop != "" {
 		e.commands["stop_cover_tilt"] = func(*call) ([]outgoing, func(), error) {
 			out, err := w.messages(stop, nil)
@@ -267,7 +274,7 @@ func (c *barrier) tilt() {
 		if err != nil {
 			return nil, nil, err
 		}
-		return send(percent, s.device(percent))
+		return send(percent, s.device(percent), percent)
 	}
 }
 
@@ -275,6 +282,7 @@ func buildValve(m *builder) {
 	e := m.e
 	reports := m.flag("reports_position", false)
 	v := &barrier{builder: m, position: m.readSpan("position_closed", "position_open", 0, 100), moves: reports}
+	v.know(map[string]float64{"position_open": v.position.open, "position_closed": v.position.closed})
 	open, closed := "OPEN", "CLOSE"
 	if reports {
 		open, closed = "", ""

@@ -298,11 +298,13 @@ func (b *bridge) declare(id string, d *device) error {
 	return nil
 }
 
-// subscribe listens to what new entities need, and to what is not needed no more.
+// subscribe listens to what new entities need, and no more to what nobody needs. What announcements come by
+// is needed, also if a device that goes listened to it.
 func (b *bridge) subscribe(w waiting) {
 	slices.Sort(w.topics)
 	topics := slices.Compact(w.topics)
-	unused := slices.DeleteFunc(w.unused, func(topic string) bool { return slices.Contains(topics, topic) })
+	needed := append(b.settings.discoveryFilters(), topics...)
+	unused := slices.DeleteFunc(w.unused, func(topic string) bool { return slices.Contains(needed, topic) })
 	b.link.unsubscribe(unused)
 	b.link.subscribe(topics)
 }

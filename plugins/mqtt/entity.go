@@ -23,6 +23,7 @@ type entity struct {
 	own      map[string]any // attributes of every state
 	commands map[string]command
 	inputs   []*input
+	numbers  map[string]template.Value // of its announcement, which its templates know
 	reach    availability
 	retain   bool // of what is published
 	qos      byte
@@ -38,6 +39,7 @@ type entity struct {
 	standing
 	attrs   map[string]any // that go with the state
 	json    map[string]any // of its attributes' topic
+	lamp    *lamp          // that it is; nil: it is none
 	dirty   bool           // there may be something to publish
 	by      *message       // that brought it
 	shown   *adapter.State // what the host was told last; nil: nothing since it was declared

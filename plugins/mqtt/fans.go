@@ -73,14 +73,15 @@ func (f *fan) speeds() {
 		}
 		return f.setPercent(p)
 	}
-	change := func(by float64) command {
+	change := func(usual float64) command {
 		return func(c *call) ([]outgoing, func(), error) {
+			by := usual
 			if c.has("percentage_step") {
 				own, err := c.num("percentage_step", 0, 100)
 				if err != nil {
 					return nil, nil, err
 				}
-				by = math.Copysign(own, by)
+				by = math.Copysign(own, usual)
 			}
 			now, _ := e.attrs["percentage"].(float64)
 			return f.setPercent(min(max(now+by, 0), 100))

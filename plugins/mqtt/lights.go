@@ -37,6 +37,7 @@ func buildLight(m *builder) {
 		m.fail("brightness_scale", "must be greater than 0")
 		l.scale = 255
 	}
+	m.e.lamp = l
 	l.temperatures()
 	if l.effects = m.strs("effect_list"); l.effects != nil {
 		m.e.own["effect_list"] = l.effects
@@ -311,6 +312,18 @@ func (l *lamp) checkWarmth(key string, w *wish) error {
 		asked, low, high, unit = w.warmth, l.lowKelvin, l.highKelvin, "K"
 	}
 	return fmt.Errorf("%s must be from %s to %s %s, and is %s", key, formatNumber(low), formatNumber(high), unit, formatNumber(asked))
+}
+
+// inherit takes over how the light was before its announcement was changed. The next message may tell only
+// a part of it anew, and the next command may be sent with the rest.
+func (l *lamp) inherit(old *lamp) {
+	l.brightness = old.brightness
+	if slices.Contains(l.effects, old.effect) {
+		l.effect = old.effect
+	}
+	if l.supports(old.mode) {
+		l.mode, l.color, l.colorKind, l.warmth = old.mode, old.color, old.colorKind, old.warmth
+	}
 }
 
 // assume takes a wish for granted.

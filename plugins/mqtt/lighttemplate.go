@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -71,8 +72,8 @@ func (l *lamp) templateVars(w wish) map[string]template.Value {
 	case "color_temp":
 		vars["color_temp"] = numeric(l.deviceWarmth(w.warmth))
 	case "hs":
-		brightness := max(w.brightness, l.brightness)
-		if brightness == 0 || l.parts("brightness_template") {
+		brightness := cmp.Or(w.brightness, l.brightness, 255)
+		if l.parts("brightness_template") {
 			brightness = 255
 		}
 		r, g, b := hsToRGB(w.color[0], w.color[1])

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"unicode/utf8"
 
 	"carillon/plugins/mqtt/template"
@@ -61,5 +62,10 @@ func (m *message) render(t *template.Template, e *entity) (string, error) {
 	if e != nil && (t.Uses("entity_id") || t.Uses("name")) {
 		m.vars["entity_id"], m.vars["name"] = e.id, e.name
 	}
-	return t.Render(m.vars)
+	vars := m.vars
+	if e != nil && len(e.numbers) > 0 {
+		vars = maps.Clone(vars) // others of the message have others
+		maps.Copy(vars, e.numbers)
+	}
+	return t.Render(vars)
 }

@@ -79,6 +79,9 @@ func (e *entity) inherit(old *entity) {
 	if old.known {
 		e.state, e.known, e.attrs = old.state, true, maps.Clone(old.attrs)
 	}
+	if e.lamp != nil && old.lamp != nil {
+		e.lamp.inherit(old.lamp)
+	}
 	var before []*input
 	for _, in := range old.inputs {
 		if in.quiet {

@@ -65,6 +65,7 @@ type tasmotaLamp struct {
 // lights; channel counts them from 0.
 func (c *tasmotaConfig) buildLight(m *builder, n, channel int) {
 	l := &tasmotaLamp{lamp: &lamp{builder: m, scale: 100, lowKelvin: 2000, highKelvin: 6535}, c: c, power: n, dimmer: "Dimmer"}
+	m.e.lamp = l.lamp
 	kind := c.Light
 	switch {
 	case c.option("68"):

@@ -122,10 +122,10 @@ func buildEvent(m *builder) {
 
 func buildUpdate(m *builder) {
 	e := m.e
-	var installed, latest string
 	m.copy("release_summary", "release_url", "title")
 	e.attrs["in_progress"] = false
-	show := func() {
+	version := func(key string) string { return textOf(e.attrs[key]) }
+	show := func(installed, latest string) {
 		e.attr("installed_version", orNil(installed))
 		e.attr("latest_version", orNil(latest))
 		switch {
@@ -144,13 +144,10 @@ func buildUpdate(m *builder) {
 		v, _ := template.Decode([]byte(value))
 		d, ok := v.(*template.Dict)
 		if !ok {
-			if n, number := v.(float64); number {
-				value = formatNumber(n)
-			}
-			installed = value
-			show()
+			show(value, version("latest_version"))
 			return nil
 		}
+		installed, latest := version("installed_version"), version("latest_version")
 		for k, v := range plainObject(d) {
 			switch k {
 			case "installed_version":
@@ -161,13 +158,12 @@ func buildUpdate(m *builder) {
 				e.attr(k, v)
 			}
 		}
-		show()
+		show(installed, latest)
 		return nil
 	})
 	m.read("latest_version_topic", "latest_version_template", func(_ *message, value string) error {
 		if value != "" {
-			latest = value
-			show()
+			show(version("installed_version"), value)
 		}
 		return nil
 	})
