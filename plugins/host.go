@@ -88,6 +88,9 @@ func (h *Host) init() {
 		h.metrics.init()
 		h.copies.dir = h.DataDir
 		h.spawner.jobs = make(chan func())
+		if h.spawner.limit == nil {
+			h.spawner.limit = limitMemory
+		}
 		h.reports = make(chan runtime.NewEvent, reportsDepth)
 		h.scanned, h.ready = make(chan struct{}), make(chan struct{})
 		h.publishing, h.giveUp = context.WithCancel(context.Background())

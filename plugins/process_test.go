@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -184,6 +186,25 @@ func TestMemoryLimit(t *testing.T) {
 	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", st.PID))
 	if err != nil || !strings.Contains(string(limits), "8589934592") {
 		t.Errorf("limits: got %s, %v, want 8 GiB of data", limits, err)
+	}
+}
+
+// A bound that the system doesn't allow fails the adapter, and leaves nothing behind.
+func TestMemoryLimitRefused(t *testing.T) {
+	var pid atomic.Int64
+	b := newBench(t, func(b *bench) {
+		b.host.Adapters = map[string]AdapterConfig{"lamps": {Memory: 8 << 30}}
+		b.host.spawner.limit = func(p int, _ int64) error {
+			pid.Store(int64(p))
+			return errors.New("not for you")
+		}
+	}, "lamps", "version=1")
+	st := b.awaitState("lamps", Failed)
+	if want := "bounding its memory: not for you"; st.Error != want || st.Reason != ReasonStart {
+		t.Errorf("got %s: %q, want %s: %q", st.Reason, st.Error, ReasonStart, want)
+	}
+	if alive(int(pid.Load())) {
+		t.Errorf("process %d lives on without its bound", pid.Load())
 	}
 }
 
