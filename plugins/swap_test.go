@@ -237,6 +237,29 @@ func TestExclusiveHandOver(t *testing.T) {
 	}
 }
 
+// A hand-over that is given up for the next change is no failure; one that the end of the
+// server gives up does not start the old one again.
+func TestHandOverGivenUp(t *testing.T) {
+	words := "exclusive lock=" + filepath.Join(t.TempDir(), "port")
+	b := newBench(t, func(b *bench) { b.host.times.config = 15 * time.Second }, "lamps", "version=1 "+words)
+	b.awaitShown("light.lamp", "off")
+	number := b.host.adapters["lamps"].lastNumber
+	b.put("lamps", "version=2 unconfigured "+words)
+	b.await("the second one starts", func() bool { return number() == 2 })
+	b.put("lamps", "version=3 "+words)
+	b.await("the third one has the port", func() bool { s := b.status("lamps"); return s.Version == "3" && s.State == Ready })
+	last := number()
+	b.put("lamps", "version=4 unconfigured "+words)
+	b.await("the fourth one starts", func() bool { return number() > last })
+	b.stop()
+	if got := number(); got != last+1 {
+		t.Errorf("got generation %d at the end, want %d", got, last+1)
+	}
+	if got := b.failures(); len(got) != 0 {
+		t.Errorf("failures: got %v, want none", got)
+	}
+}
+
 // Commands under way when the old one is drained are answered by it.
 func TestSwapWaitsForCommands(t *testing.T) {
 	b := newBench(t, nil, "lamps", "version=1 slow=300ms")
