@@ -200,6 +200,32 @@ func TestSocketFolderThatGoes(t *testing.T) {
 	b.awaitState("lamps", Ready)
 }
 
+// The path of a socket is short enough for the system, however long that of the temporary
+// folder is.
+func TestSocketPaths(t *testing.T) {
+	root := t.TempDir()
+	if len(root) > 60 {
+		t.Skip("the tests' own folder has a long path")
+	}
+	for n := len(root) + 2; n < 80; n++ {
+		dir := filepath.Join(root, strings.Repeat("x", n-len(root)-1))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("TMPDIR", dir)
+		var f socketFolder
+		sub, err := f.sub()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.remove()
+		parent := filepath.Dir(filepath.Dir(sub))
+		if longest := len(parent) + len("/carillon-4294967295/4294967295/plugin-dir4294967295/plugin4294967295"); longest > 103 {
+			t.Errorf("TMPDIR of %d bytes: got paths of up to %d bytes, want 103 at most", n, longest)
+		}
+	}
+}
+
 // That the old one ends while its successor starts is told, as any other end.
 func TestOldOneEndsDuringSwap(t *testing.T) {
 	b := newBench(t, func(b *bench) { b.host.times.config = 10 * time.Second }, "lamps", "version=1")
