@@ -231,6 +231,15 @@ func TestOtherUser(t *testing.T) {
 	if err != nil || !strings.Contains(string(status), "Uid:\t"+nobody.Uid) {
 		t.Errorf("got %s, %v, want it to be nobody's", status, err)
 	}
+	groups, err := nobody.GroupIds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "\nGroups:")
+	line, _, _ := strings.Cut(rest, "\n")
+	if got := strings.Fields(line); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(groups))) {
+		t.Errorf("got the groups %v, want nobody's, %v", got, groups)
+	}
 }
 
 // writeSelf makes an adapter of a copy of the tests' executable, which lies where
