@@ -286,6 +286,22 @@ func TestHandOverGivenUp(t *testing.T) {
 	}
 }
 
+// The end of the server doesn't wait for a new one to become ready: it is drained as it is.
+func TestEndBeforeReady(t *testing.T) {
+	b := newBench(t, func(b *bench) { b.host.times.healthy = time.Hour }, "lamps", "version=1")
+	b.awaitShown("light.lamp", "off")
+	old := b.awaitState("lamps", Ready)
+	b.put("lamps", "version=2 unhealthy count=0 rate=1000")
+	b.await("it takes over", func() bool { return !alive(old.PID) && len(b.numbers()["2"]) > 0 })
+	b.stop()
+	if text := "adapters did not end and were left behind"; strings.Contains(b.logged(), text) {
+		t.Errorf("the log has %q", text)
+	}
+	if got := b.status("lamps").Counters; got.Undrained != 0 || got.Dropped != 0 {
+		t.Errorf("got %d generations that were not drained, %d items dropped, want none", got.Undrained, got.Dropped)
+	}
+}
+
 // Commands under way when the old one is drained are answered by it.
 func TestSwapWaitsForCommands(t *testing.T) {
 	b := newBench(t, nil, "lamps", "version=1 slow=300ms")

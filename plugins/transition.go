@@ -203,7 +203,7 @@ func (t *transition) open(g *generation, ready bool) error {
 		return err
 	}
 	if ready {
-		if err := g.prove(); err != nil {
+		if err := g.prove(t.whole); err != nil {
 			t.a.routes.hold()
 			g.retire(ReasonUnhealthy, t.a.host.times.exit)
 			return err
@@ -215,10 +215,11 @@ func (t *transition) open(g *generation, ready bool) error {
 	return nil
 }
 
-// prove waits until it is ready. Its entities are not lost with it meanwhile: another may
-// take over. Nor do commands wait for all that time, which is longer than they can.
-func (g *generation) prove() error {
-	if err := g.awaitReady(); err != nil {
+// prove waits until it is ready, or until ctx ends: then it is to be drained as it is. Its
+// entities are not lost with it meanwhile: another may take over. Nor do commands wait for
+// all that time, which is longer than they can.
+func (g *generation) prove(ctx context.Context) error {
+	if err := g.awaitReady(ctx); err != nil {
 		return err
 	}
 	g.onTrial.Store(false)
@@ -229,9 +230,9 @@ func (g *generation) prove() error {
 	return g.why()
 }
 
-// awaitReady waits until it says that it is ready. After a while it gets commands all the
-// same.
-func (g *generation) awaitReady() error {
+// awaitReady waits until it says that it is ready, or ctx ends. After a while it gets
+// commands all the same.
+func (g *generation) awaitReady(ctx context.Context) error {
 	times := &g.a.host.times
 	limit, early := time.NewTimer(times.healthy), time.NewTimer(times.silent)
 	defer limit.Stop()
@@ -248,6 +249,8 @@ func (g *generation) awaitReady() error {
 			pause = min(2*pause, times.poll/20)
 		case <-early.C:
 			g.a.routes.open(g.session)
+		case <-ctx.Done():
+			return nil
 		case <-g.session.ctx.Done():
 			<-g.ended // the end of its process says more than that of the connection
 			return g.why()
