@@ -222,6 +222,9 @@ func (a *adapter) take(o outcome) {
 		return
 	}
 	if o.cancelled {
+		if o.rolledBack {
+			a.inService(o)
+		}
 		return
 	}
 	if o.failure.permanent || goesOn {

@@ -77,6 +77,7 @@ type Host struct {
 	ctx      context.Context // of Run; nil before
 	config   map[string]AdapterConfig
 	adapters map[string]*adapter
+	unseen   bool           // an executable elsewhere was not looked for yet
 	running  sync.WaitGroup // Add only under mu, and while ctx has not ended
 }
 
@@ -88,6 +89,9 @@ func (h *Host) init() {
 		h.metrics.init()
 		h.copies.dir = h.DataDir
 		h.spawner.jobs = make(chan func())
+		if h.spawner.limit == nil {
+			h.spawner.limit = limitMemory
+		}
 		h.reports = make(chan runtime.NewEvent, reportsDepth)
 		h.scanned, h.ready = make(chan struct{}), make(chan struct{})
 		h.publishing, h.giveUp = context.WithCancel(context.Background())
@@ -246,9 +250,12 @@ func (h *Host) reconcile() {
 	if h.ctx.Err() != nil {
 		return
 	}
+	h.unseen = false
 	for name, path := range paths {
 		if sp, known := h.folders.spec(name, path, config[name]); known {
 			h.want(name, sp)
+		} else {
+			h.unseen = true
 		}
 	}
 	for name, a := range h.adapters {
@@ -314,6 +321,9 @@ func (h *Host) checkReady() {
 	select {
 	case <-h.scanned:
 	default:
+		return
+	}
+	if h.unseen {
 		return
 	}
 	for _, a := range h.adapters {

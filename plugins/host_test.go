@@ -57,6 +57,21 @@ func TestFromFolderToJournalAndBack(t *testing.T) {
 	}
 }
 
+// An adapter whose executable is elsewhere belongs to what was there at the start.
+func TestReadyWaitsForExecutablesElsewhere(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, script(t, "version=1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b := newBench(t, func(b *bench) {
+		b.host.Adapters = map[string]AdapterConfig{"lamps": {Path: program}}
+	})
+	<-b.host.Ready()
+	if got := b.status("lamps").State; got != Ready {
+		t.Errorf("got %q, want it %s", got, Ready)
+	}
+}
+
 func TestKilledAdapter(t *testing.T) {
 	b := newBench(t, nil, "lamps", "version=1")
 	st := b.awaitState("lamps", Ready)

@@ -81,6 +81,10 @@ func (h *Host) start(ctx context.Context, l *launch) (p *process, conn *grpc.Cli
 	return p, conn, nil
 }
 
+// maxTempDir is how long the path of the system's temporary folder may be for sockets to lie in
+// it: what comes behind takes up to 69 bytes, of the 103 that macOS allows; Linux allows 107.
+const maxTempDir = 103 - len("/carillon-4294967295/4294967295/plugin-dir4294967295/plugin4294967295")
+
 // A socketFolder is what the adapters' folders for sockets lie in: one for each server, so
 // that whatever ends it can remove it.
 type socketFolder struct {
@@ -94,7 +98,7 @@ func (f *socketFolder) sub() (string, error) {
 	defer f.mu.Unlock()
 	if f.path == "" {
 		parent := ""
-		if len(os.TempDir()) > 40 && goruntime.GOOS != "windows" {
+		if len(os.TempDir()) > maxTempDir && goruntime.GOOS != "windows" {
 			parent = "/tmp"
 		}
 		path, err := os.MkdirTemp(parent, "carillon-")

@@ -46,7 +46,10 @@ type process struct {
 
 // A spawner starts processes, all on one thread that lives as long as it: Linux
 // kills a process when the thread that started it ends.
-type spawner struct{ jobs chan func() }
+type spawner struct {
+	jobs  chan func()
+	limit func(pid int, bytes int64) error // bounds a process's memory
+}
 
 func (s *spawner) run(ctx context.Context) {
 	goruntime.LockOSThread() // and never unlocked: the thread ends with this goroutine
@@ -103,15 +106,13 @@ func (p *process) Start(ctx context.Context) error {
 	err = p.spawn.start(ctx, p.cmd)
 	outW.Close()
 	errW.Close()
-	if err == nil {
-		p.guard.add(p.cmd.Process.Pid, p.sockets.get(), p.log)
-		err = p.limitMemory()
-	}
 	if err != nil {
 		outR.Close()
 		errR.Close()
 		return &failure{Reason: ReasonStart, Err: err}
 	}
+	p.guard.add(p.cmd.Process.Pid, p.sockets.get(), p.log)
+	limited := p.limitMemory() // before wait: its number is its own until it is reaped
 	var readers sync.WaitGroup
 	readers.Go(func() { p.readOut(outR) })
 	readers.Go(func() {
@@ -121,6 +122,11 @@ func (p *process) Start(ctx context.Context) error {
 		})
 	})
 	go p.wait(&readers, outR, errR)
+	if limited != nil {
+		p.hello.Close() // go-plugin won't read it
+		p.kill()
+		return limited
+	}
 	return nil
 }
 
@@ -162,18 +168,15 @@ func (p *process) how() error {
 	return fmt.Errorf("%w, and it said: %.300s", p.ended, p.said)
 }
 
-// limitMemory bounds the memory of the process, or ends it.
+// limitMemory bounds the memory of the process, if that is asked for.
 func (p *process) limitMemory() error {
 	if p.memory == 0 {
 		return nil
 	}
-	err := limitMemory(p.cmd.Process.Pid, p.memory)
-	if err != nil {
-		p.cmd.Process.Kill()
-		p.guard.remove(p.cmd.Process.Pid)
-		p.cmd.Wait()
+	if err := p.spawn.limit(p.cmd.Process.Pid, p.memory); err != nil {
+		return &failure{Reason: ReasonStart, Err: fmt.Errorf("bounding its memory: %w", err), permanent: true}
 	}
-	return err
+	return nil
 }
 
 // wait notices the end of the process, then ends what it started.

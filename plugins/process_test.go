@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -187,6 +189,25 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
+// A bound that the system doesn't allow fails the adapter, and leaves nothing behind.
+func TestMemoryLimitRefused(t *testing.T) {
+	var pid atomic.Int64
+	b := newBench(t, func(b *bench) {
+		b.host.Adapters = map[string]AdapterConfig{"lamps": {Memory: 8 << 30}}
+		b.host.spawner.limit = func(p int, _ int64) error {
+			pid.Store(int64(p))
+			return errors.New("not for you")
+		}
+	}, "lamps", "version=1")
+	st := b.awaitState("lamps", Failed)
+	if want := "bounding its memory: not for you"; st.Error != want || st.Reason != ReasonStart {
+		t.Errorf("got %s: %q, want %s: %q", st.Reason, st.Error, ReasonStart, want)
+	}
+	if alive(int(pid.Load())) {
+		t.Errorf("process %d lives on without its bound", pid.Load())
+	}
+}
+
 func TestOtherUser(t *testing.T) {
 	nobody, err := user.Lookup("nobody")
 	if os.Getuid() != 0 || err != nil {
@@ -209,6 +230,15 @@ func TestOtherUser(t *testing.T) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.awaitState("lamps", Ready).PID))
 	if err != nil || !strings.Contains(string(status), "Uid:\t"+nobody.Uid) {
 		t.Errorf("got %s, %v, want it to be nobody's", status, err)
+	}
+	groups, err := nobody.GroupIds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "\nGroups:")
+	line, _, _ := strings.Cut(rest, "\n")
+	if got := strings.Fields(line); !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(groups))) {
+		t.Errorf("got the groups %v, want nobody's, %v", got, groups)
 	}
 }
 

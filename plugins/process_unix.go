@@ -23,10 +23,13 @@ func killGroup(p *os.Process) {
 func isBusy(err error) bool { return errors.Is(err, syscall.ETXTBSY) }
 
 // An account is a user that an adapter runs as.
-type account struct{ uid, gid uint32 }
+type account struct {
+	uid, gid uint32
+	groups   []uint32 // all that it is in: those of serial ports, pins and cameras let it in
+}
 
 func (a *account) credential() *syscall.Credential {
-	return &syscall.Credential{Uid: a.uid, Gid: a.gid}
+	return &syscall.Credential{Uid: a.uid, Gid: a.gid, Groups: a.groups}
 }
 
 // own gives a folder to the user.
@@ -39,15 +42,19 @@ func findAccount(name string) (*account, error) {
 			return nil, fmt.Errorf("there is no user %.100q", name)
 		}
 	}
-	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	ids, err := u.GroupIds()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("finding the groups of the user %.100q: %w", name, err)
 	}
-	gid, err := strconv.ParseUint(u.Gid, 10, 32)
-	if err != nil {
-		return nil, err
+	numbers := make([]uint32, 0, len(ids)+2)
+	for _, text := range append([]string{u.Uid, u.Gid}, ids...) {
+		n, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return nil, err
+		}
+		numbers = append(numbers, uint32(n))
 	}
-	return &account{uint32(uid), uint32(gid)}, nil
+	return &account{numbers[0], numbers[1], numbers[2:]}, nil
 }
 
 // Executables are known by their permission to be executed.

@@ -200,6 +200,32 @@ func TestSocketFolderThatGoes(t *testing.T) {
 	b.awaitState("lamps", Ready)
 }
 
+// The path of a socket is short enough for the system, however long that of the temporary
+// folder is.
+func TestSocketPaths(t *testing.T) {
+	root := t.TempDir()
+	if len(root) > 60 {
+		t.Skip("the tests' own folder has a long path")
+	}
+	for n := len(root) + 2; n < 80; n++ {
+		dir := filepath.Join(root, strings.Repeat("x", n-len(root)-1))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("TMPDIR", dir)
+		var f socketFolder
+		sub, err := f.sub()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.remove()
+		parent := filepath.Dir(filepath.Dir(sub))
+		if longest := len(parent) + len("/carillon-4294967295/4294967295/plugin-dir4294967295/plugin4294967295"); longest > 103 {
+			t.Errorf("TMPDIR of %d bytes: got paths of up to %d bytes, want 103 at most", n, longest)
+		}
+	}
+}
+
 // That the old one ends while its successor starts is told, as any other end.
 func TestOldOneEndsDuringSwap(t *testing.T) {
 	b := newBench(t, func(b *bench) { b.host.times.config = 10 * time.Second }, "lamps", "version=1")
@@ -234,6 +260,45 @@ func TestExclusiveHandOver(t *testing.T) {
 	}
 	if slices.Contains(b.story("light.lamp"), runtime.Unavailable) {
 		t.Errorf("the lamp was unavailable: %v", b.story("light.lamp"))
+	}
+}
+
+// A hand-over that is given up for the next change is no failure; one that the end of the
+// server gives up does not start the old one again.
+func TestHandOverGivenUp(t *testing.T) {
+	words := "exclusive lock=" + filepath.Join(t.TempDir(), "port")
+	b := newBench(t, func(b *bench) { b.host.times.config = 15 * time.Second }, "lamps", "version=1 "+words)
+	b.awaitShown("light.lamp", "off")
+	number := b.host.adapters["lamps"].lastNumber
+	b.put("lamps", "version=2 unconfigured "+words)
+	b.await("the second one starts", func() bool { return number() == 2 })
+	b.put("lamps", "version=3 "+words)
+	b.await("the third one has the port", func() bool { s := b.status("lamps"); return s.Version == "3" && s.State == Ready })
+	last := number()
+	b.put("lamps", "version=4 unconfigured "+words)
+	b.await("the fourth one starts", func() bool { return number() > last })
+	b.stop()
+	if got := number(); got != last+1 {
+		t.Errorf("got generation %d at the end, want %d", got, last+1)
+	}
+	if got := b.failures(); len(got) != 0 {
+		t.Errorf("failures: got %v, want none", got)
+	}
+}
+
+// The end of the server doesn't wait for a new one to become ready: it is drained as it is.
+func TestEndBeforeReady(t *testing.T) {
+	b := newBench(t, func(b *bench) { b.host.times.healthy = time.Hour }, "lamps", "version=1")
+	b.awaitShown("light.lamp", "off")
+	old := b.awaitState("lamps", Ready)
+	b.put("lamps", "version=2 unhealthy count=0 rate=1000")
+	b.await("it takes over", func() bool { return !alive(old.PID) && len(b.numbers()["2"]) > 0 })
+	b.stop()
+	if text := "adapters did not end and were left behind"; strings.Contains(b.logged(), text) {
+		t.Errorf("the log has %q", text)
+	}
+	if got := b.status("lamps").Counters; got.Undrained != 0 || got.Dropped != 0 {
+		t.Errorf("got %d generations that were not drained, %d items dropped, want none", got.Undrained, got.Dropped)
 	}
 }
 

@@ -12,9 +12,10 @@ type transition struct {
 	// Static after begin.
 	a      *adapter
 	want   wanted
-	old    *generation // in service; may be nil, and may end meanwhile
+	old    *generation     // in service; may be nil, and may end meanwhile
+	whole  context.Context // ends when the server stops
 	ctx    context.Context
-	cancel context.CancelFunc // gives up what has not yet touched the old one
+	cancel context.CancelFunc // gives up the new one
 	began  time.Time
 }
 
@@ -32,7 +33,7 @@ type outcome struct {
 
 // begin starts a transition to w.
 func (a *adapter) begin(ctx context.Context, w wanted) {
-	t := &transition{a: a, want: w, old: a.cur, began: time.Now()}
+	t := &transition{a: a, want: w, old: a.cur, whole: ctx, began: time.Now()}
 	t.ctx, t.cancel = context.WithCancel(ctx)
 	a.under, a.asked, a.spec, a.retrying = t, w.asked, w.spec, false
 	a.retry.Stop()
@@ -126,6 +127,9 @@ func (t *transition) handOver() outcome {
 			return t.failed(f, t.old)
 		}
 	}
+	if err := t.ctx.Err(); err != nil { // it need not end for what nobody wants any more
+		return t.failed(err, t.old)
+	}
 	wasReady, former := t.old.wasReady(), t.a.host.copies.hold(t.old.program)
 	t.retire(ReasonSwapped, t.a.host.times.drain)
 	g, err := t.a.prepare(t.ctx, t.want.spec)
@@ -141,8 +145,12 @@ func (t *transition) handOver() outcome {
 
 // rollBack starts the old one again, which has ended for the new one's sake.
 func (t *transition) rollBack(why error, former *program) outcome {
+	if t.whole.Err() != nil {
+		former.free()
+		return t.failed(why, nil)
+	}
 	number := t.a.lastNumber()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.ctx), t.a.host.times.start)
+	ctx, cancel := context.WithTimeout(t.whole, t.a.host.times.start)
 	defer cancel()
 	g, err := t.a.prepareProgram(ctx, t.old.spec, former)
 	if err == nil {
@@ -154,7 +162,7 @@ func (t *transition) rollBack(why error, former *program) outcome {
 		return t.failed(why, nil)
 	}
 	o := t.failed(why, g)
-	o.number, o.rolledBack, o.cancelled = number, true, false
+	o.number, o.rolledBack, o.cancelled = number, true, errors.Is(why, context.Canceled)
 	return o
 }
 
@@ -195,7 +203,7 @@ func (t *transition) open(g *generation, ready bool) error {
 		return err
 	}
 	if ready {
-		if err := g.prove(); err != nil {
+		if err := g.prove(t.whole); err != nil {
 			t.a.routes.hold()
 			g.retire(ReasonUnhealthy, t.a.host.times.exit)
 			return err
@@ -207,10 +215,11 @@ func (t *transition) open(g *generation, ready bool) error {
 	return nil
 }
 
-// prove waits until it is ready. Its entities are not lost with it meanwhile: another may
-// take over. Nor do commands wait for all that time, which is longer than they can.
-func (g *generation) prove() error {
-	if err := g.awaitReady(); err != nil {
+// prove waits until it is ready, or until ctx ends: then it is to be drained as it is. Its
+// entities are not lost with it meanwhile: another may take over. Nor do commands wait for
+// all that time, which is longer than they can.
+func (g *generation) prove(ctx context.Context) error {
+	if err := g.awaitReady(ctx); err != nil {
 		return err
 	}
 	g.onTrial.Store(false)
@@ -221,9 +230,9 @@ func (g *generation) prove() error {
 	return g.why()
 }
 
-// awaitReady waits until it says that it is ready. After a while it gets commands all the
-// same.
-func (g *generation) awaitReady() error {
+// awaitReady waits until it says that it is ready, or ctx ends. After a while it gets
+// commands all the same.
+func (g *generation) awaitReady(ctx context.Context) error {
 	times := &g.a.host.times
 	limit, early := time.NewTimer(times.healthy), time.NewTimer(times.silent)
 	defer limit.Stop()
@@ -240,6 +249,8 @@ func (g *generation) awaitReady() error {
 			pause = min(2*pause, times.poll/20)
 		case <-early.C:
 			g.a.routes.open(g.session)
+		case <-ctx.Done():
+			return nil
 		case <-g.session.ctx.Done():
 			<-g.ended // the end of its process says more than that of the connection
 			return g.why()

@@ -5,12 +5,58 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/shirou/gopsutil/v4/disk"
 )
 
-// readDisks reads how full file systems are.
-func readDisks(ctx context.Context, s *settings) (all []reading, err error) {
+// disks reads how full file systems are. One that hangs, as a network's may, costs the
+// others nothing.
+type disks struct {
+	// Static after construction.
+	usage func(ctx context.Context, path string) (*disk.UsageStat, error)
+
+	mu   sync.Mutex
+	busy map[string]bool // mount points that have not answered yet; guarded by mu
+}
+
+// diskPatience is how long a file system may take: less than its kind has.
+const diskPatience = patience - time.Second
+
+type diskUse struct {
+	*disk.UsageStat
+	err error
+}
+
+// ask begins to ask a file system. The channel gets the answer; if an earlier question
+// hangs still, at once that it is late.
+func (d *disks) ask(ctx context.Context, path string) <-chan diskUse {
+	done := make(chan diskUse, 1)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.busy[path] {
+		done <- diskUse{err: errDiskLate}
+		return done
+	}
+	if d.busy == nil {
+		d.busy = map[string]bool{}
+	}
+	d.busy[path] = true
+	go func() {
+		use, err := d.usage(ctx, path)
+		d.mu.Lock()
+		delete(d.busy, path)
+		d.mu.Unlock()
+		done <- diskUse{use, err}
+	}()
+	return done
+}
+
+var errDiskLate = fmt.Errorf("it has not answered for %v", diskPatience)
+
+// read is the source.
+func (d *disks) read(ctx context.Context, s *settings) (all []reading, err error) {
 	mounted, err := disk.PartitionsWithContext(ctx, s.Disks != nil)
 	if mounted == nil && err != nil {
 		return nil, err
@@ -19,10 +65,25 @@ func readDisks(ctx context.Context, s *settings) (all []reading, err error) {
 	for _, name := range missing(s.Disks, mounted, func(p disk.PartitionStat) string { return p.Mountpoint }) {
 		errs = append(errs, fmt.Errorf("nothing is mounted at %s: disks names mount points", name))
 	}
-	for _, p := range chosenDisks(mounted, s.Disks) {
-		use, err := disk.UsageWithContext(ctx, p.Mountpoint)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", p.Mountpoint, err))
+	chosen := chosenDisks(mounted, s.Disks)
+	asked := make([]<-chan diskUse, len(chosen))
+	for i, p := range chosen {
+		asked[i] = d.ask(ctx, p.Mountpoint)
+	}
+	late, cancel := context.WithTimeout(ctx, diskPatience)
+	defer cancel()
+	for i, p := range chosen {
+		use := diskUse{err: errDiskLate}
+		select {
+		case use = <-asked[i]:
+		case <-late.Done():
+			select { // the others may have answered since
+			case use = <-asked[i]:
+			default:
+			}
+		}
+		if use.err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", p.Mountpoint, use.err))
 			continue
 		}
 		if use.Total == 0 {

@@ -388,6 +388,41 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// A disk that hangs is left out, named, and asked once; the others are read.
+func TestDiskThatHangs(t *testing.T) {
+	if goruntime.GOOS != "linux" {
+		t.Skip("/ and /proc are mounted everywhere on Linux only")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		answer := make(chan struct{})
+		d := &disks{usage: func(_ context.Context, path string) (*disk.UsageStat, error) {
+			if path == "/proc" {
+				asked.Add(1)
+				<-answer
+			}
+			return &disk.UsageStat{Total: gib, Free: gib}, nil
+		}}
+		read := func() (n int, err error) {
+			all, err := d.read(t.Context(), &settings{Disks: []string{"/", "/proc"}})
+			return len(all), err
+		}
+		for range 2 {
+			if n, err := read(); n != 2 || err == nil || err.Error() != "/proc: it has not answered for 4s" {
+				t.Errorf("got %d readings, %v, want the two of / and that /proc is late", n, err)
+			}
+		}
+		if n := asked.Load(); n != 1 {
+			t.Errorf("it was asked %d times, want once", n)
+		}
+		close(answer)
+		synctest.Wait()
+		if n, err := read(); n != 4 || err != nil {
+			t.Errorf("when it answers: got %d readings, %v, want four", n, err)
+		}
+	})
+}
+
 func TestSlug(t *testing.T) {
 	for text, want := range map[string]string{
 		"disk_/media/My Stick": "disk_media_my_stick", `disk_C:`: "disk_c", "ÄÖ": "unnamed", "": "unnamed",

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/shirou/gopsutil/v4/disk"
+
 	"carillon/plugins/adapter"
 )
 
@@ -104,7 +106,7 @@ func newSources() []*source {
 	return []*source{
 		{kind: "cpu", read: (&processors{}).read},
 		{kind: "memory", read: readMemory},
-		{kind: "disks", read: readDisks},
+		{kind: "disks", read: (&disks{usage: disk.UsageWithContext}).read},
 		{kind: "network", read: (&networks{}).read},
 		{kind: "temperatures", read: readTemperatures},
 		{kind: "batteries", read: readBatteries},

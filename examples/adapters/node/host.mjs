@@ -98,13 +98,15 @@ export class Host {
 
   async #push(items) {
     const most = this.#welcome.max_message_bytes || 1 << 20;
-    for (const item of items) {
-      const bytes = Buffer.byteLength(JSON.stringify(item)); // never less than it takes
-      if (bytes + 100 > most) throw new Error(`an item of ${bytes} bytes doesn't fit into a message of ${most}`);
+    const sized = items.map((item) => ({ item, bytes: Buffer.byteLength(JSON.stringify(item)) })); // never less than it takes
+    const large = sized.find(({ bytes }) => bytes + 100 > most);
+    if (large) throw new Error(`an item of ${large.bytes} bytes doesn't fit into a message of ${most}`);
+    for (const one of sized) {
+      if (this.#credit === 0) this.#send(); // no credit comes back before
       await this.#until(() => this.#credit > 0);
       this.#credit--;
       this.#published++;
-      this.#pending.push({ item, bytes });
+      this.#pending.push(one);
     }
     this.#send();
   }

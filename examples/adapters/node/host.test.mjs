@@ -45,3 +45,18 @@ test("a handler that hangs costs the commands of its entity, and no memory", { t
   assert.deepEqual(handled, [1, 51, 52]);
   assert.deepEqual(results[51], { id: 52, error: "", response: "", invalid: false });
 });
+
+test("what is published at once may be more than there is credit for", { timeout: 20_000 }, async () => {
+  const states = [];
+  const host = new Host({
+    write: ({ batch }) => {
+      states.push(...batch.items.map((item) => item.state.state));
+      setImmediate(() => host.take({ ack: { batch: batch.id, credit: batch.items.length, errors: [] } }));
+    },
+  }, { credit: 2, max_message_bytes: 1000 });
+  const state = (value) => ({ entity_id: "light.a", state: value });
+  await host.set(...[1, 2, 3, 4, 5].map(state));
+  await assert.rejects(host.set(state(6), state("x".repeat(1000))), /doesn't fit/);
+  await host.flush();
+  assert.deepEqual(states, ["1", "2", "3", "4", "5"], "of what is refused nothing is published");
+});
