@@ -45,6 +45,7 @@ type adapter struct {
 	spec     *spec       // that was tried last
 	asked    int         // of wanted, as of the last try
 	refused  *spec       // that failed, and is not tried again by itself
+	spare    *spare      // what takes its place; nil: nothing
 	crashes  []time.Time // within the window
 	streak   int         // crashes without a good time between them
 	since    time.Time   // when cur was in service
@@ -145,8 +146,10 @@ func (a *adapter) decide(ctx context.Context) bool {
 	w := a.wanted()
 	switch {
 	case w.spec == nil && a.cur == nil:
+		a.dropSpare()
 		return !a.leave()
 	case w.spec == nil || w.off != "":
+		a.dropSpare()
 		a.retrying = false
 		a.retry.Stop()
 		if a.cur != nil {
@@ -164,12 +167,16 @@ func (a *adapter) decide(ctx context.Context) bool {
 		return true
 	}
 	switch {
-	case w.spec == a.refused:
 	case a.cur != nil && w.spec == a.spec:
+	case a.cur != nil && w.spec.same(a.cur.spec): // a change that was refused is taken back
+		a.spec, a.refused = w.spec, nil
+		a.dropSpare()
+		a.note(nil)
 	case w.spec != a.spec: // a change is a reason to try again what failed before
 		a.crashes, a.streak, a.retrying = nil, 0, false
 		a.begin(ctx, w)
-	case !a.retrying:
+	case a.retrying, w.spec == a.refused && a.spare == nil:
+	default:
 		a.begin(ctx, w)
 	}
 	return true
@@ -200,7 +207,7 @@ func (a *adapter) rest(why Reason) {
 	}
 	a.set(Disabled, why, "")
 	a.routes.refuse(fmt.Errorf("adapter %s is stopped (%s)", a.name, why))
-	a.lose(fmt.Sprintf("%s@%d", a.name, a.lastNumber())) // who spoke for them last
+	a.lose(a.lastSource()) // who spoke for them last
 }
 
 // stopped tells that the adapter is not to run any more.
@@ -211,12 +218,21 @@ func (a *adapter) stopped(why Reason) {
 
 // take notes what became of a transition.
 func (a *adapter) take(o outcome) {
-	goesOn := o.now != nil && o.failure != nil
+	goesOn, before := o.now != nil && o.failure != nil, a.cur
 	a.cur = o.now
+	if o.again {
+		a.takeAgain(o)
+		return
+	}
 	if o.failure == nil {
 		a.refused = nil
+		a.dropSpare()
 		a.note(nil)
-		if o.now != nil {
+		switch {
+		case o.now == nil:
+		case o.now == before:
+			a.log().Info("adapter is configured anew", "generation", o.now.source)
+		default:
 			a.inService(o)
 		}
 		return
@@ -231,6 +247,7 @@ func (a *adapter) take(o outcome) {
 		a.refused = o.spec
 	}
 	if goesOn {
+		a.keepSpare(o.now)
 		a.tell(o.failure, o.number, kept, 0)
 		if o.rolledBack {
 			a.inService(o)
@@ -239,7 +256,7 @@ func (a *adapter) take(o outcome) {
 		return
 	}
 	a.note(nil)
-	a.lose(fmt.Sprintf("%s@%d", a.name, a.lastNumber())) // who spoke for them last
+	a.lose(a.lastSource()) // who spoke for them last
 	a.crashed(o.failure, o.number)
 }
 
@@ -247,13 +264,16 @@ func (a *adapter) take(o outcome) {
 // that is under way brings the next.
 func (a *adapter) lost() {
 	g := a.cur
-	a.cur, a.refused = nil, nil
-	a.note(nil)
+	a.cur = nil
+	if a.spare == nil {
+		a.refused = nil
+		a.note(nil)
+	}
 	if a.wanted().spec == nil {
 		return
 	}
 	if a.under != nil {
-		if !g.retired.Load() && !a.under.reconfigures() { // which fails and tells it
+		if !g.retired.Load() && !a.under.reconfigures { // which fails and tells it
 			a.tell(g.why(), g.number, relieved, 0)
 		}
 		return
@@ -286,6 +306,8 @@ func (a *adapter) crashed(f *failure, number int) {
 		f = &failure{Reason: ReasonCrashes, Err: fmt.Errorf("%d crashes within %v, the last: %w", len(a.crashes), a.host.times.window, f)}
 	}
 	a.refused = a.spec
+	a.dropSpare()
+	a.note(nil)
 	a.set(Failed, f.Reason, f.Error())
 	a.routes.refuse(fmt.Errorf("adapter %s has failed: %w", a.name, f))
 	a.tell(f, number, nothing, 0)
@@ -350,6 +372,7 @@ func (a *adapter) shut() {
 		o := <-a.outcomes
 		a.cur = o.now
 	}
+	a.dropSpare()
 	if a.cur != nil {
 		a.routes.refuse(fmt.Errorf("the server is stopping"))
 		a.cur.retire(ReasonStopping, a.host.times.drain)

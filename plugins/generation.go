@@ -276,8 +276,12 @@ func (g *generation) retire(why Reason, drain time.Duration) {
 func (g *generation) drain(timeout time.Duration) error {
 	s := g.session
 	s.draining.Store(true)
-	ctx, cancel := context.WithTimeout(s.ctx, timeout)
+	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
+	end := time.Now().Add(timeout)
+	limit := time.AfterFunc(timeout, cancel)
+	defer limit.Stop()
+	defer context.AfterFunc(g.a.host.ctx, func() { limit.Reset(min(time.Until(end), g.a.host.times.drain)) })() // the server's end has less patience
 	answer, err := g.client.Drain(ctx, &wire.DrainRequest{})
 	if err != nil {
 		select {

@@ -195,7 +195,7 @@ func (h *Host) waitForAll() {
 	select {
 	case <-done:
 	case <-time.After(patience + 2*time.Second):
-		h.log().Warn("adapters did not end and were left behind: the journal takes nothing")
+		h.log().Warn("adapters did not end and were left behind")
 	}
 }
 
@@ -286,6 +286,9 @@ func (h *Host) want(name string, sp *spec) {
 	}
 	if a := h.adapters[name]; a != nil && a.ask(give) {
 		return
+	}
+	if a := h.adapters[name]; a != nil { // it is about to be forgotten, and its numbers with it
+		h.metrics.forget(a)
 	}
 	a := newAdapter(h, name)
 	h.adapters[name] = a

@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -196,6 +197,9 @@ func (a *adapter) lastNumber() int {
 	defer a.mu.Unlock()
 	return a.last
 }
+
+// lastSource is what the last generation is called.
+func (a *adapter) lastSource() string { return fmt.Sprintf("%s@%d", a.name, a.lastNumber()) }
 
 // lag returns how many follows the generation in service has, and how far the last
 // of them is behind.

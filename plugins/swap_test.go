@@ -409,6 +409,9 @@ func TestMistakeOutlivesHealth(t *testing.T) {
 	}
 	b.host.SetConfig(nil)
 	b.await("the mistake is mended", func() bool { s := b.status("lamps"); return s.State == Ready && s.Error == "" })
+	if got := b.status("lamps"); got.PID != before || got.Restarts != 0 {
+		t.Errorf("process %d was replaced by %d for what it does already", before, got.PID)
+	}
 }
 
 // Why the last start failed can be read while the next is under way.

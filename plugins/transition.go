@@ -12,11 +12,14 @@ type transition struct {
 	// Static after begin.
 	a      *adapter
 	want   wanted
+	spare  *spare          // to be started in place of what is wanted, which is refused; else nil
 	old    *generation     // in service; may be nil, and may end meanwhile
 	whole  context.Context // ends when the server stops
 	ctx    context.Context
 	cancel context.CancelFunc // gives up the new one
 	began  time.Time
+
+	reconfigures bool // the old one can take the new configuration as it runs
 }
 
 // An outcome is what became of a transition.
@@ -28,6 +31,7 @@ type outcome struct {
 	swapped    bool // one was in service before
 	rolledBack bool // now is another start of the old one
 	cancelled  bool // nothing was tried to the end
+	again      bool // of the spare
 	began      time.Time
 }
 
@@ -35,6 +39,12 @@ type outcome struct {
 func (a *adapter) begin(ctx context.Context, w wanted) {
 	t := &transition{a: a, want: w, old: a.cur, whole: ctx, began: time.Now()}
 	t.ctx, t.cancel = context.WithCancel(ctx)
+	if w.spec != nil && w.spec == a.refused {
+		t.spare = a.spare
+	} else if a.cur == nil {
+		a.dropSpare()
+	}
+	t.reconfigures = t.old != nil && w.spec != nil && w.off == "" && t.old.desc.Reconfigures && w.asked == t.old.asked && w.spec.failure == nil && t.sameProgram()
 	a.under, a.asked, a.spec, a.retrying = t, w.asked, w.spec, false
 	a.retry.Stop()
 	if a.cur == nil && w.spec != nil && w.off == "" {
@@ -43,7 +53,7 @@ func (a *adapter) begin(ctx context.Context, w wanted) {
 	}
 	go func() {
 		o := t.run()
-		o.spec, o.began, o.swapped = w.spec, t.began, t.old != nil
+		o.spec, o.began, o.swapped, o.again = w.spec, t.began, t.old != nil, t.spare != nil
 		a.outcomes <- o
 		signal(a.wake)
 	}()
@@ -58,9 +68,11 @@ func (t *transition) run() outcome {
 		return t.stop(ReasonRemoved)
 	case t.want.off != "":
 		return t.stop(t.want.off)
+	case t.spare != nil:
+		return t.again(t.ctx, t.spare)
 	case old == nil:
 		return t.start()
-	case t.reconfigures():
+	case t.reconfigures:
 		return t.reconfigure()
 	case old.desc.Exclusive:
 		return t.handOver()
@@ -70,6 +82,9 @@ func (t *transition) run() outcome {
 
 // stop drains the old one.
 func (t *transition) stop(why Reason) outcome {
+	if t.old != nil {
+		t.old.retired.Store(true) // what it says of its health from here on changes nothing
+	}
 	t.a.set(Draining, why, "")
 	t.retire(why, max(t.want.drain, t.a.host.times.drain))
 	return outcome{}
@@ -164,12 +179,6 @@ func (t *transition) rollBack(why error, former *program) outcome {
 	o := t.failed(why, g)
 	o.number, o.rolledBack, o.cancelled = number, true, errors.Is(why, context.Canceled)
 	return o
-}
-
-// reconfigures reports whether the old one can take the new configuration as it
-// runs.
-func (t *transition) reconfigures() bool {
-	return t.old.desc.Reconfigures && t.want.asked == t.old.asked && t.want.spec.failure == nil && t.sameProgram()
 }
 
 // sameProgram reports whether only what the adapter itself is configured with is new.
