@@ -47,7 +47,7 @@ stands for any characters but ` + "`/`, `?` for one of them, and `[a-z]`" + ` fo
 | ` + "`args`" + ` | Its arguments. |
 | ` + "`sha256`" + ` | What the executable must hash to; another one is not started. |
 | ` + "`memory`" + ` | Most memory for its data, on Linux. Less than 64 MiB doesn't start a program in Go. |
-| ` + "`user`" + ` | The system's user that it runs as, with the groups that the user is in (` + "`dialout`" + ` for a serial port), on Unix; the server must be root for it. The user must be able to reach what is executed, a copy in ` + "`home/data/plugins`: `chmod o+x home/data`" + `. |
+| ` + "`user`" + ` | The system's user that it runs as, with the groups that the user is in (` + "`dialout`" + ` for a serial port), on Unix; the server must be root for it. The user must be able to reach what is executed, a copy in ` + "`home/data/plugins`: `chmod o+x home/data`" + `. Its own folder is given to the user, and not what another user has left in it. |
 | ` + "`env`" + ` | Variables of its environment, which is nearly empty without: NAME passes the server's own on, NAME=value sets one. |
 | ` + "`events`" + ` | Whether it may hear what happens in the home: all states and events. By default it may unless it has a ` + "`user`" + ` of its own. |
 | ` + "`disabled`" + ` | true: it is not run. |
