@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -84,17 +83,10 @@ type served struct {
 	config reloader
 }
 
-// gcPercent is half of Go's default: what runs all the time allocates next to
-// nothing, so collections are rare, and what opening a stream leaves behind
-// would otherwise weigh more than the stream.
-const gcPercent = 50
-
 // serveHome runs a home until ctx ends.
 func serveHome(ctx context.Context, dir, listen string, stdout, stderr io.Writer) error {
 	raiseDescriptorLimit()
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	setGC()
 	h, err := open(ctx, dir, listen, stderr)
 	if err != nil {
 		return err
