@@ -225,8 +225,9 @@ func writePlugins(w io.Writer, all []plugins.Status, now time.Time) error {
 
 // troubles returns what is wrong with an adapter, in lines.
 func troubles(a *plugins.Status, now time.Time) (lines []string) {
-	if n := a.Counters.Refused; n > 0 {
-		lines = append(lines, fmt.Sprintf("what it said was refused %d times; the log and adapter_log events tell why", n))
+	if a.Refused > 0 {
+		why := strings.Join(strings.Fields(a.Refusal), " ")
+		lines = append(lines, fmt.Sprintf("what it said was refused (%d), first: %s", a.Refused, why))
 	}
 	for line := range strings.Lines(strings.TrimSpace(firstOf(a.Error, string(a.Reason)))) {
 		lines = append(lines, strings.Join(strings.Fields(line), " "))

@@ -341,6 +341,7 @@ func TestSwapOfAStoppedAdapter(t *testing.T) {
 	if got := b.status("lamps").Counters.Undrained; got != 2 {
 		t.Errorf("got %d generations that were not drained, want 2", got)
 	}
+	b.awaitLogged("it was not through with what it does within ")
 }
 
 func TestRestartOnRequest(t *testing.T) {
