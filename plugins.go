@@ -25,8 +25,8 @@ const pluginsUsage = `Usage: carillon plugins [flags] [restart|drain|disable|ena
 
 Lists the adapters of a running server and how they are, or asks it to
   restart   start an adapter anew, also one that has failed
-  drain     let it publish what it holds, and end it
-  disable   the same with less patience
+  drain     let it publish what it holds, for 30s at most, and end it
+  disable   the same, for 5s at most
   enable    start it again after either
   discover  look for devices that could be configured, and print how
 The token is that of the environment's CARILLON_TOKEN, or of ./home for a server
