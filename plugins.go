@@ -25,8 +25,8 @@ const pluginsUsage = `Usage: carillon plugins [flags] [restart|drain|disable|ena
 
 Lists the adapters of a running server and how they are, or asks it to
   restart   start an adapter anew, also one that has failed
-  drain     let it publish what it holds, and end it
-  disable   the same with less patience
+  drain     let it publish what it holds, for 30s at most, and end it
+  disable   the same, for 5s at most
   enable    start it again after either
   discover  look for devices that could be configured, and print how
 The token is that of the environment's CARILLON_TOKEN, or of ./home for a server
@@ -225,8 +225,9 @@ func writePlugins(w io.Writer, all []plugins.Status, now time.Time) error {
 
 // troubles returns what is wrong with an adapter, in lines.
 func troubles(a *plugins.Status, now time.Time) (lines []string) {
-	if n := a.Counters.Refused; n > 0 {
-		lines = append(lines, fmt.Sprintf("what it said was refused %d times; the log and adapter_log events tell why", n))
+	if a.Refused > 0 {
+		why := strings.Join(strings.Fields(a.Refusal), " ")
+		lines = append(lines, fmt.Sprintf("what it said was refused (%d), first: %s", a.Refused, why))
 	}
 	for line := range strings.Lines(strings.TrimSpace(firstOf(a.Error, string(a.Reason)))) {
 		lines = append(lines, strings.Join(strings.Fields(line), " "))

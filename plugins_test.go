@@ -15,13 +15,13 @@ func TestWritePlugins(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	var out bytes.Buffer
 	err := writePlugins(&out, []plugins.Status{
-		{Name: "mqtt", Generation: 3, State: plugins.Ready, Since: now.Add(-90 * time.Second), Version: "1.2.0", PID: 42, Entities: 500, Restarts: 2, Queue: 7, Counters: plugins.Counters{Refused: 3}},
+		{Name: "mqtt", Generation: 3, State: plugins.Ready, Since: now.Add(-90 * time.Second), Version: "1.2.0", PID: 42, Entities: 500, Restarts: 2, Queue: 7, Refused: 3, Refusal: "light.a is\nanother's", Counters: plugins.Counters{Refused: 5}},
 		{Name: "zigbee", Generation: 5, State: plugins.BackingOff, Since: now, Reason: plugins.ReasonExit, Error: "exit status 3\nno stick", RetryAt: now.Add(2 * time.Second)},
 	}, now)
 	want := `ADAPTER   STATE        SINCE  VERSION  PID  ENTITIES  ITEMS  QUEUE  RESTARTS
 mqtt@3    ready        1m30s  1.2.0    42   500       0      7      2
 zigbee@5  backing_off  0s     -        -    0         0      0      0
-mqtt: what it said was refused 3 times; the log and adapter_log events tell why
+mqtt: what it said was refused (3), first: light.a is another's
 zigbee: exit status 3
 zigbee: no stick (tried again in 2s)
 `

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -137,6 +138,8 @@ func (f *folders) rescan() {
 	}
 }
 
+var errNoFile = errors.New("there is no such file")
+
 // get returns what is known of a file, and whether it was looked for yet.
 func (f *folders) get(path string) (file, bool) {
 	f.mu.Lock()
@@ -154,7 +157,7 @@ func (f *folders) get(path string) (file, bool) {
 	}
 	select {
 	case <-looked:
-		return file{err: errors.New("there is no such file")}, true
+		return file{err: errNoFile}, true
 	default:
 		return file{}, false
 	}
@@ -194,10 +197,17 @@ func (f *folders) spec(name, path string, c AdapterConfig) (sp *spec, known bool
 	sp = &spec{conf: c, file: path, sum: seen.sum, failure: c.check(name)}
 	switch {
 	case sp.failure != nil:
+	case seen.err == errNoFile && isFolder(path):
+		sp.failure = &failure{Reason: ReasonFile, Err: fmt.Errorf("%s is a folder: name the executable in it", path), permanent: true}
 	case seen.err != nil:
 		sp.failure = &failure{Reason: ReasonFile, Err: fmt.Errorf("reading %s: %w", path, seen.err), permanent: true}
 	case !seen.executable:
 		sp.failure = &failure{Reason: ReasonFile, Err: fmt.Errorf("%s is not executable (chmod +x %s)", path, path), permanent: true}
 	}
 	return sp, true
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }

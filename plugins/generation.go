@@ -278,7 +278,8 @@ func (g *generation) drain(timeout time.Duration) error {
 	s.draining.Store(true)
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	end := time.Now().Add(timeout)
+	began := time.Now()
+	end := began.Add(timeout)
 	limit := time.AfterFunc(timeout, cancel)
 	defer limit.Stop()
 	defer context.AfterFunc(g.a.host.ctx, func() { limit.Reset(min(time.Until(end), g.a.host.times.drain)) })() // the server's end has less patience
@@ -290,6 +291,9 @@ func (g *generation) drain(timeout time.Duration) error {
 				return nil
 			}
 		case <-time.After(20 * time.Millisecond):
+		}
+		if ctx.Err() != nil && s.ctx.Err() == nil {
+			return fmt.Errorf("it was not through with what it does within %v", time.Since(began).Round(time.Millisecond))
 		}
 		return err
 	}

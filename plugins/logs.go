@@ -23,6 +23,8 @@ type logLimits struct {
 	left    limiter
 	gaps    limiter         // of the server's lines about gaps in follows
 	refused map[string]bool // reasons that refuse told
+	items   int64           // that refuse was called for since tellRefusals
+	first   string          // the reason of the first of these
 }
 
 const (
@@ -132,6 +134,9 @@ const maxRefusals = 100
 func (a *adapter) refuse(why string) {
 	a.count(&a.stats.refusedItems, "refused", 1)
 	a.logs.mu.Lock()
+	if a.logs.items++; a.logs.items == 1 {
+		a.logs.first = cut(why, 500)
+	}
 	again := a.logs.refused[why]
 	if len(a.logs.refused) >= maxRefusals || a.logs.refused == nil {
 		a.logs.refused = map[string]bool{}
@@ -143,11 +148,19 @@ func (a *adapter) refuse(why string) {
 	}
 }
 
-// tellRefusals makes refuse tell all reasons again.
+// tellRefusals makes refuse count from 0, and tell all reasons again.
 func (a *adapter) tellRefusals() {
 	a.logs.mu.Lock()
 	defer a.logs.mu.Unlock()
-	a.logs.refused = nil
+	a.logs.refused, a.logs.items, a.logs.first = nil, 0, ""
+}
+
+// refusals returns how many items the last generation had refused, and why the first of
+// them was: what comes behind is often of its doing.
+func (a *adapter) refusals() (items int64, first string) {
+	a.logs.mu.Lock()
+	defer a.logs.mu.Unlock()
+	return a.logs.items, a.logs.first
 }
 
 // cut returns at most n bytes of s, and valid UTF-8.

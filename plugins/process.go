@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	goruntime "runtime"
@@ -109,7 +111,7 @@ func (p *process) Start(ctx context.Context) error {
 	if err != nil {
 		outR.Close()
 		errR.Close()
-		return &failure{Reason: ReasonStart, Err: err}
+		return &failure{Reason: ReasonStart, Err: unstarted(err)}
 	}
 	p.guard.add(p.cmd.Process.Pid, p.sockets.get(), p.log)
 	limited := p.limitMemory() // before wait: its number is its own until it is reaped
@@ -128,6 +130,18 @@ func (p *process) Start(ctx context.Context) error {
 		return limited
 	}
 	return nil
+}
+
+// unstarted says what is wrong with an executable that the system doesn't start. What it says
+// names the copy that is executed, which the user has not seen.
+func unstarted(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOEXEC):
+		return fmt.Errorf("it is no program for this machine, nor a script that begins with #! (%w)", syscall.ENOEXEC)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("what runs it is not on this machine: what a script names behind #!, or the loader of a program (%w)", fs.ErrNotExist)
+	}
+	return err
 }
 
 // ends matches lines with which a Go program ends, behind which come its goroutines; blames

@@ -148,6 +148,20 @@ func TestPin(t *testing.T) {
 	}
 }
 
+// What the system doesn't start is told in words about the file, not about its copy.
+func TestWhatIsNoProgram(t *testing.T) {
+	b := newBench(t, func(b *bench) {
+		b.write("text", []byte("echo hello"), 0o755)
+		b.write("nothing", []byte("#!/nowhere/at/all\n"), 0o755)
+	})
+	for name, want := range map[string]string{"text": "begins with #!", "nothing": "names behind #!"} {
+		b.await(name+" is named", func() bool { return b.status(name).Reason == ReasonStart })
+		if got := b.status(name).Error; !strings.Contains(got, want) || strings.Contains(got, b.host.DataDir) {
+			t.Errorf("%s: got %q, want %s and not the copy that is executed", name, got, want)
+		}
+	}
+}
+
 func TestMistakesInTheConfiguration(t *testing.T) {
 	b := newBench(t, func(b *bench) {
 		b.host.Adapters = map[string]AdapterConfig{
@@ -157,13 +171,14 @@ func TestMistakesInTheConfiguration(t *testing.T) {
 			"env":     {Path: "lamps", Env: []string{"PLUGIN_CLIENT_CERT=x"}},
 			"gone":    {Path: "/nowhere/at/all"},
 			"plain":   {Path: "plain.txt"},
+			"folder":  {Path: b.host.Dir},
 			"user":    {Path: "lamps", User: "nobody-of-this-name"},
 		}
 		b.write("plain.txt", []byte("text"), 0o644)
 	}, "lamps", "version=1")
 	for name, want := range map[string]string{
 		"pin": "64 hexadecimal digits", "Capital": "is no name of an adapter", "json": "config must be a JSON object",
-		"env": "can't be set", "gone": "there is no such file", "plain": "chmod +x", "user": "there is no user",
+		"env": "can't be set", "gone": "there is no such file", "plain": "chmod +x", "folder": "is a folder", "user": "there is no user",
 	} {
 		if got := b.awaitState(name, Failed); !strings.Contains(got.Error, want) {
 			t.Errorf("%s: got %q, want …%s…", name, got.Error, want)

@@ -41,6 +41,8 @@ type Status struct {
 	RetryAt    time.Time `json:"retry_at,omitzero"` // when it is started again, if it backs off
 	Restarts   int       `json:"restarts"`          // starts after the first
 	Entities   int       `json:"entities"`
+	Refused    int64     `json:"refused"`           // items of the last generation that are not stored
+	Refusal    string    `json:"refusal,omitempty"` // why the first of them is not
 	Counters   Counters  `json:"counters"`
 	Queue      int64     `json:"queue"`       // items that are not in the journal yet
 	QueueBytes int64     `json:"queue_bytes"` // of their batches
@@ -229,6 +231,7 @@ func (a *adapter) describe() Status {
 	}
 	a.mu.Unlock()
 	st.Follows, st.FollowLag = a.lag()
+	st.Refused, st.Refusal = a.refusals()
 	st.Entities, st.Counters = a.entities.count(), a.stats.counters()
 	st.Queue, st.QueueBytes = a.stats.queue.Load(), a.stats.queueBytes.Load()
 	st.Credit = max(Credit-st.Queue, 0)

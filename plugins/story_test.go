@@ -139,8 +139,13 @@ func TestFirstStateIsRefused(t *testing.T) {
 func TestStateBeforeItsDeclaration(t *testing.T) {
 	b := hears(t, "early")
 	b.await("light.c is there", func() bool { return b.rt.State("light.c") != nil })
-	if got := b.status("lamps").Counters.Refused; got != 1 {
-		t.Errorf("got %d refused, want 1", got)
+	if got := b.status("lamps"); got.Counters.Refused != 1 || got.Refused != 1 || !strings.Contains(got.Refusal, "light.c") {
+		t.Errorf("got %+v, want 1 refused, of light.c", got)
+	}
+	b.put("lamps", "version=2")
+	b.await("the next generation is in service", func() bool { return b.status("lamps").Version == "2" })
+	if got := b.status("lamps"); got.Counters.Refused != 1 || got.Refused != 0 || got.Refusal != "" {
+		t.Errorf("after the next generation: got %+v, want 1 refused in all, and none of its own", got)
 	}
 }
 

@@ -286,6 +286,27 @@ func TestHandOverGivenUp(t *testing.T) {
 	}
 }
 
+// A new one that is not ready yet is given up at once for the next change, which may mend it.
+func TestTrialGivenUp(t *testing.T) {
+	for name, words := range map[string]string{"beside": "", "exclusive": " exclusive lock=" + filepath.Join(t.TempDir(), "port")} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, func(b *bench) { b.host.times.healthy = time.Hour }, "lamps", "version=1"+words)
+			b.awaitShown("light.lamp", "off")
+			old := b.awaitState("lamps", Ready)
+			b.put("lamps", "version=2 unhealthy"+words)
+			b.await("the second one is tried", func() bool { return !alive(old.PID) })
+			b.put("lamps", "version=3"+words)
+			b.await("the third one runs", func() bool { s := b.status("lamps"); return s.Version == "3" && s.State == Ready })
+			if got := b.failures(); len(got) != 0 {
+				t.Errorf("failures: got %v, want none", got)
+			}
+			if slices.Contains(b.story("light.lamp"), runtime.Unavailable) {
+				t.Errorf("the lamp was unavailable: %v", b.story("light.lamp"))
+			}
+		})
+	}
+}
+
 // The end of the server doesn't wait for a new one to become ready: it is drained as it is.
 func TestEndBeforeReady(t *testing.T) {
 	b := newBench(t, func(b *bench) { b.host.times.healthy = time.Hour }, "lamps", "version=1")
@@ -341,6 +362,7 @@ func TestSwapOfAStoppedAdapter(t *testing.T) {
 	if got := b.status("lamps").Counters.Undrained; got != 2 {
 		t.Errorf("got %d generations that were not drained, want 2", got)
 	}
+	b.awaitLogged("it was not through with what it does within ")
 }
 
 func TestRestartOnRequest(t *testing.T) {

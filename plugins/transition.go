@@ -212,7 +212,7 @@ func (t *transition) open(g *generation, ready bool) error {
 		return err
 	}
 	if ready {
-		if err := g.prove(t.whole); err != nil {
+		if err := g.prove(t.ctx, t.whole); err != nil {
 			t.a.routes.hold()
 			g.retire(ReasonUnhealthy, t.a.host.times.exit)
 			return err
@@ -224,11 +224,12 @@ func (t *transition) open(g *generation, ready bool) error {
 	return nil
 }
 
-// prove waits until it is ready, or until ctx ends: then it is to be drained as it is. Its
+// prove waits until it is ready, until something else is wanted, which ends ctx and is an error, or
+// until the server ends: then it is to be drained as it is. Its
 // entities are not lost with it meanwhile: another may take over. Nor do commands wait for
 // all that time, which is longer than they can.
-func (g *generation) prove(ctx context.Context) error {
-	if err := g.awaitReady(ctx); err != nil {
+func (g *generation) prove(ctx, whole context.Context) error {
+	if err := g.awaitReady(ctx, whole); err != nil {
 		return err
 	}
 	g.onTrial.Store(false)
@@ -239,9 +240,9 @@ func (g *generation) prove(ctx context.Context) error {
 	return g.why()
 }
 
-// awaitReady waits until it says that it is ready, or ctx ends. After a while it gets
-// commands all the same.
-func (g *generation) awaitReady(ctx context.Context) error {
+// awaitReady waits until it says that it is ready, or ctx ends, as it does with whole. After a
+// while it gets commands all the same.
+func (g *generation) awaitReady(ctx, whole context.Context) error {
 	times := &g.a.host.times
 	limit, early := time.NewTimer(times.healthy), time.NewTimer(times.silent)
 	defer limit.Stop()
@@ -259,6 +260,9 @@ func (g *generation) awaitReady(ctx context.Context) error {
 		case <-early.C:
 			g.a.routes.open(g.session)
 		case <-ctx.Done():
+			if whole.Err() == nil {
+				return ctx.Err()
+			}
 			return nil
 		case <-g.session.ctx.Done():
 			<-g.ended // the end of its process says more than that of the connection

@@ -208,7 +208,7 @@ func (r *Runtime) ask(ctx context.Context, c *Command, services []*Service) (jso
 	}
 	responses, errs := make([]json.RawMessage, len(services)), make([]error, len(services))
 	for i, s := range services {
-		errs[i] = &CallError{s.EntityID, fmt.Errorf("no answer within %v: %w", r.callTimeout, context.DeadlineExceeded)}
+		errs[i] = &CallError{s.EntityID, lateError(r.callTimeout)}
 	}
 	for range services {
 		select {

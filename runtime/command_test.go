@@ -132,7 +132,7 @@ func TestCallHasADeadline(t *testing.T) {
 	lamps(t, r)
 	rec := follow(r)
 	_, err := r.Call(t.Context(), runtime.Command{Domain: "light", Service: "hang", Data: json.RawMessage(`{"entity_id":"light.a"}`)})
-	if !isCallError(err) || !strings.Contains(err.Error(), "no answer within 20ms") {
+	if !isCallError(err) || !errors.Is(err, context.DeadlineExceeded) || err.Error() != "light.a: no answer within 20ms" {
 		t.Errorf("got %v, want a deadline", err)
 	}
 	events := rec.all()

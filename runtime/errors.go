@@ -1,8 +1,10 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Errors that callers branch on.
@@ -62,3 +64,10 @@ func (e *CallError) Error() string {
 }
 
 func (e *CallError) Unwrap() error { return e.Err }
+
+// A lateError is an answer that didn't come within the time; it is a context.DeadlineExceeded.
+type lateError time.Duration
+
+func (e lateError) Error() string { return fmt.Sprintf("no answer within %v", time.Duration(e)) }
+
+func (lateError) Unwrap() error { return context.DeadlineExceeded }

@@ -49,6 +49,14 @@ func TestContract(t *testing.T) {
 
 func long(n int) string { return strings.Repeat("x", n) }
 
+// Who leaves the unit out is told what is missing.
+func TestIntervalWithoutUnit(t *testing.T) {
+	const want = "/interval: must be a duration with its unit, such as 10s"
+	if _, err := readSettings(adapter.Config{JSON: json.RawMessage(`{"interval": 5}`)}); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 // The schema and what is read of the configuration must name the same things.
 func TestSchema(t *testing.T) {
 	var s struct {

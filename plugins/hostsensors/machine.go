@@ -31,9 +31,11 @@ type machine struct {
 	// Owned by Run.
 	device   adapter.Device
 	declared map[string]*sensor // by entity id
+	tried    time.Time          // when it was declared last
 
 	mu       sync.Mutex
 	troubles map[string]string // why a kind could not be read, by kind; guarded by mu
+	taken    []string          // why sensors are left out; guarded by mu
 }
 
 func newMachine() *machine {
@@ -152,5 +154,6 @@ func (m *machine) Health() (ready bool, detail string) {
 			parts = append(parts, kind+": "+why)
 		}
 	}
-	return len(parts) == 0 || len(parts) < len(m.troubles), strings.Join(parts, "; ")
+	ready = len(parts) == 0 || len(parts) < len(m.troubles)
+	return ready, strings.Join(append(parts, m.taken...), "; ")
 }

@@ -17,6 +17,7 @@ import (
 // Home Assistant: https://developers.home-assistant.io/docs/core/entity/sensor
 type reading struct {
 	kind        string // of its source; set by round
+	id          string // the entity's; set by publish
 	domain      string // "sensor" if empty
 	object      string // what the id ends in; made of any text
 	name        string // behind the device's

@@ -20,12 +20,12 @@ type sensor struct {
 	entity adapter.Entity
 	kind   string
 	gone   time.Time // when a round was the first without it; zero: the last round had it
+	taken  string    // why it can't be declared, as a script or another adapter has its id; empty: it is ours
 }
 
 // publish shows what a round has read, and removes what has been gone for long.
 func (m *machine) publish(ctx context.Context, h *adapter.Host, all []reading, troubles map[string]error) error {
 	read := map[string]bool{}
-	var states []adapter.State
 	grown := false
 	for i := range all {
 		r := &all[i]
@@ -35,22 +35,27 @@ func (m *machine) publish(ctx context.Context, h *adapter.Host, all []reading, t
 			m.declared[id] = &sensor{entity: r.entity(id), kind: r.kind}
 			grown = true
 		}
-		if r.value != "" {
-			states = append(states, adapter.State{EntityID: id, State: r.value, Attributes: r.attributes})
-		}
+		r.id = id
 	}
 	if err := m.removeGone(ctx, h, read, unread(all, troubles)); err != nil {
 		return err
 	}
-	if grown {
+	again := grown || m.anyTaken() && m.now().Sub(m.tried) >= tryTaken
+	if again {
 		if err := m.declare(ctx, h); err != nil {
 			return err
+		}
+	}
+	var states []adapter.State
+	for i := range all {
+		if r := &all[i]; r.value != "" && m.declared[r.id].taken == "" {
+			states = append(states, adapter.State{EntityID: r.id, State: r.value, Attributes: r.attributes})
 		}
 	}
 	if err := h.Set(ctx, states...); err != nil {
 		return fmt.Errorf("publishing: %w", err)
 	}
-	return m.showAvailable(ctx, h, read, grown)
+	return m.showAvailable(ctx, h, read, again)
 }
 
 // unread returns the kinds that a round has learned nothing of: that nothing was read of them
@@ -70,22 +75,13 @@ func (m *machine) removeGone(ctx context.Context, h *adapter.Host, read, unread 
 		if read[id] || unread[s.kind] || s.gone.IsZero() || m.now().Sub(s.gone) < keepGone {
 			continue
 		}
+		delete(m.declared, id)
+		if s.taken != "" {
+			continue
+		}
 		if err := h.Remove(ctx, id); err != nil {
 			return fmt.Errorf("removing what is gone: %w", err)
 		}
-		delete(m.declared, id)
-	}
-	return nil
-}
-
-// declare tells of the machine and all its sensors.
-func (m *machine) declare(ctx context.Context, h *adapter.Host) error {
-	m.device.Entities = nil
-	for _, id := range slices.Sorted(maps.Keys(m.declared)) {
-		m.device.Entities = append(m.device.Entities, m.declared[id].entity)
-	}
-	if err := h.Declare(ctx, m.device); err != nil {
-		return fmt.Errorf("declaring the machine: %w", err)
 	}
 	return nil
 }
@@ -102,7 +98,7 @@ func (m *machine) showAvailable(ctx context.Context, h *adapter.Host, read map[s
 		case s.gone.IsZero():
 			s.gone = m.now()
 		}
-		if !lost && !back {
+		if !lost && !back || s.taken != "" {
 			continue
 		}
 		if err := h.Available(ctx, id, back); err != nil {

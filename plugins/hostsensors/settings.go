@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
@@ -58,10 +59,17 @@ var prefixPattern = regexp.MustCompile(`^[a-z0-9]+(_[a-z0-9]+)*$`)
 // readSettings returns the configuration, or adapter.FieldErrors.
 func readSettings(c adapter.Config) (settings, error) {
 	s := settings{Interval: "10s", Prefix: "machine"}
-	if err := c.Decode(&s); err != nil {
+	var wrong adapter.FieldErrors
+	if err := c.Decode(&s); errors.As(err, &wrong) {
+		for i := range wrong {
+			if w := &wrong[i]; w.Field == "/interval" { // YAML takes 10 for a number
+				w.Message = "must be a duration with its unit, such as 10s"
+			}
+		}
+		return s, wrong
+	} else if err != nil {
 		return s, err
 	}
-	var wrong adapter.FieldErrors
 	complain := func(field, format string, args ...any) {
 		wrong = append(wrong, adapter.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
 	}

@@ -121,15 +121,25 @@ func (r *reader) writing(p *point, field string, s *entitySettings) {
 		}
 		return
 	}
-	w := writeSettings{Table: s.Table, Address: s.Address, Verify: true, Settle: "0s"}
+	w := writeSettings{Table: s.Table, Verify: true, Settle: "0s"}
 	if s.Write != nil && !r.decode(s.Write, field, &w) {
 		return
 	}
 	p.write = &writing{verify: w.Verify && p.domain != "button", settle: r.duration(field+"/settle", w.Settle, 0, maxSettle)}
-	if s.Address == nil && w.Address == nil {
+	if w.Address == nil {
+		w.Address = s.Address
+	}
+	if w.Address == nil {
 		return // which was said
 	}
+	said := r.wrong
 	p.write.place = r.place(field, w.Table, w.Address)
+	if w.Table == s.Table && s.Address != nil && *w.Address == *s.Address {
+		r.wrong = said // of where it is read
+	}
+	if _, ok := tables[w.Table]; !ok {
+		return
+	}
 	functions := []int{writeRegister, writeRegisters}
 	switch {
 	case p.write.place.table == coil && (p.place.table.bits() || p.bit >= 0):

@@ -90,6 +90,9 @@ func readSettings(c adapter.Config) ([]*device, error) {
 	return devices, nil
 }
 
+// durations are the fields that hold some: without a unit YAML takes them for numbers.
+var durations = []string{"/interval", "/timeout", "/pause", "/connect_delay", "/settle"}
+
 // decode reads an object into what v points to, and reports whether it could.
 func (r *reader) decode(raw json.RawMessage, field string, v any) bool {
 	if trimmed := bytes.TrimSpace(raw); len(trimmed) > 0 && trimmed[0] != '{' {
@@ -101,6 +104,9 @@ func (r *reader) decode(raw json.RawMessage, field string, v any) bool {
 		return true
 	}
 	for _, e := range err.(adapter.FieldErrors) {
+		if slices.Contains(durations, e.Field) {
+			e.Message = strings.Replace(e.Message, "text", "a duration with its unit, such as 500ms", 1)
+		}
 		r.complain(field+e.Field, "%s", e.Message)
 	}
 	return false

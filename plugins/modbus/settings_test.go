@@ -133,10 +133,16 @@ func TestMessages(t *testing.T) {
 			"retries, pause, connect_delay, max_registers, max_bits, max_gap, order, entities",
 		one(`{"id": "sensor.a", "table": "holdin", "address": 70000}`): "/devices/0/entities/0/table: must be one of coil, discrete, holding, input, and is \"holdin\"; " +
 			"/devices/0/entities/0/address: must be from 0 to 65535, and is 70000",
-		one(`{"id": "sensor.a", "table": "holding"}`):                                   "/devices/0/entities/0/address: is missing: 0 is the first register of a table, number 40001 or 30001 in many manuals",
-		one(`{"id": "sensor.a", "table": "holding", "address": 0, "invalid": [70000]}`): "/devices/0/entities/0/invalid/0: must be an integer of 16 bits, and is \"70000\"",
-		one(`{"id": "switch.a", "table": "discrete", "address": 0}`):                    "/devices/0/entities/0/write/table: must be holding, or coil for one bit, and is discrete: name where it is written",
-		`{"interval": "1ms", "devices": []}`:                                            "/interval: must be a duration from 100ms to 24h0m0s, such as 500ms, and is \"1ms\"; /devices: must list 1 to 250 devices, each with address and entities",
+		one(`{"id": "sensor.a", "table": "holding"}`):                                         "/devices/0/entities/0/address: is missing: 0 is the first register of a table, number 40001 or 30001 in many manuals",
+		one(`{"id": "sensor.a", "table": "holding", "address": 0, "invalid": [70000]}`):       "/devices/0/entities/0/invalid/0: must be an integer of 16 bits, and is \"70000\"",
+		one(`{"id": "switch.a", "table": "discrete", "address": 0}`):                          "/devices/0/entities/0/write/table: must be holding, or coil for one bit, and is discrete: name where it is written",
+		one(`{"id": "switch.a", "table": "coil", "address": 70000}`):                          "/devices/0/entities/0/address: must be from 0 to 65535, and is 70000",
+		one(`{"id": "switch.a", "table": "coils", "address": 0}`):                             "/devices/0/entities/0/table: must be one of coil, discrete, holding, input, and is \"coils\"",
+		one(`{"id": "switch.a", "table": "coil", "address": 0, "write": {"address": 70000}}`): "/devices/0/entities/0/write/address: must be from 0 to 65535, and is 70000",
+		one(`{"id": "switch.a", "table": "coil", "address": 70000, "write": {"address": 5}}`): "/devices/0/entities/0/address: must be from 0 to 65535, and is 70000",
+		one(`{"id": "switch.a", "table": "coil", "address": 0, "write": {"settle": 1}}`):      "/devices/0/entities/0/write/settle: must be a duration with its unit, such as 500ms, not number",
+		`{"interval": 1, "devices": []}`:                                                      "/interval: must be a duration with its unit, such as 500ms, not number",
+		`{"interval": "1ms", "devices": []}`:                                                  "/interval: must be a duration from 100ms to 24h0m0s, such as 500ms, and is \"1ms\"; /devices: must list 1 to 250 devices, each with address and entities",
 	} {
 		if _, err := readSettings(adapter.Config{JSON: json.RawMessage(config)}); err == nil || err.Error() != want {
 			t.Errorf("%s:\ngot  %v\nwant %s", config, err, want)

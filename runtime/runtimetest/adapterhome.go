@@ -18,8 +18,8 @@ import (
 )
 
 // A Home runs an adapter in this process and keeps what it says, for tests of what
-// the adapter does with its hardware. It stores everything at once and checks nothing: that is
-// TestAdapter's. Its methods are safe for concurrent use.
+// the adapter does with its hardware. It stores everything at once and checks nothing but
+// what Taken says: that is TestAdapter's. Its methods are safe for concurrent use.
 type Home struct {
 	t      testing.TB
 	client wire.AdapterClient
@@ -38,6 +38,7 @@ type Home struct {
 	answers  map[uint64]chan *wire.Result
 	holding  bool
 	held     []*wire.Ack
+	taken    []string // ids that others have
 	over     chan struct{}
 }
 
@@ -116,10 +117,15 @@ func (h *Home) receive() {
 func (h *Home) take(m *wire.FromAdapter) *wire.Ack {
 	switch m := m.Message.(type) {
 	case *wire.FromAdapter_Batch:
-		for _, item := range m.Batch.Items {
+		ack := &wire.Ack{Batch: m.Batch.Id, Credit: uint32(len(m.Batch.Items))}
+		for i, item := range m.Batch.Items {
+			if id := h.takenOf(item.GetDevice()); id != "" {
+				why := fmt.Sprintf("entity_id %s belongs to another.js: an entity has one owner", id)
+				ack.Errors = append(ack.Errors, &wire.ItemError{Item: uint32(i), Message: why})
+				continue
+			}
 			h.item(item)
 		}
-		ack := &wire.Ack{Batch: m.Batch.Id, Credit: uint32(len(m.Batch.Items))}
 		if !h.holding {
 			return ack
 		}
@@ -137,6 +143,16 @@ func (h *Home) take(m *wire.FromAdapter) *wire.Ack {
 		}
 	}
 	return nil
+}
+
+// takenOf returns the first entity of a device that somebody else has; empty: there is none.
+func (h *Home) takenOf(d *wire.Device) string {
+	for _, e := range d.GetEntities() {
+		if slices.Contains(h.taken, e.EntityId) {
+			return e.EntityId
+		}
+	}
+	return ""
 }
 
 func (h *Home) item(item *wire.Item) {
@@ -296,6 +312,14 @@ func (h *Home) Call(ctx context.Context, service, entityID, data string) (json.R
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// Taken says which ids somebody else has from now on: a device with one of them is refused,
+// as the server does it.
+func (h *Home) Taken(ids ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.taken = ids
 }
 
 // Hold acknowledges nothing more, as while the journal stands still, or lets all go

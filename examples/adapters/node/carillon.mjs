@@ -163,10 +163,11 @@ class Life {
       await this.#adapter.run(host, this.#draining.signal);
       await host.drainCommands();
       await host.settle();
-      stream.removeAllListeners("cancelled"); // which also tells that the stream has ended in order
+      stream.removeAllListeners("cancelled"); // which also tells that the stream has ended here
       stream.end();
     } catch (e) {
       process.exitCode = 1;
+      stream.removeAllListeners("cancelled"); // else the process is gone before the reason is sent
       refuse(stream, grpc.status.ABORTED, e.message);
     }
     host.end(new Error("the session is over"));
