@@ -207,6 +207,18 @@ func TestServices(t *testing.T) {
 	h.ask("POST", "/api/services/light/dim", `{"entity_id":"light.a,light.b"}`).want(t, "wrong data", 400, "brightness must be at most 255")
 	h.ask("POST", "/api/services/light/dim", `{"entity_id":"light.b,light.c"}`).want(t, "wrong data and a failure", 500, "bulb is broken")
 	h.ask("POST", "/api/services/light/late", `{"entity_id":"light.a"}`).want(t, "late", 504, "light.a")
+	anyDomain(t, h)
+}
+
+// anyDomain calls what Home Assistant's clients call for entities of any domain.
+func anyDomain(t *testing.T, h *home) {
+	t.Helper()
+	h.ask("GET", "/api/services", "").want(t, "services", 200, `{"domain":"homeassistant","services":{"turn_on":{"name":"turn_on",`)
+	h.set("light.b", "off", `{}`)
+	h.ask("POST", "/api/services/homeassistant/turn_on", `{"entity_id":["light.b","light.none","sensor.x"]}`).
+		want(t, "any domain", 200, `[{"entity_id":"light.b","state":"on"`)
+	h.ask("POST", "/api/services/homeassistant/turn_off", `{"entity_id":"light.b"}`).want(t, "what no entity takes", 200, `[]`)
+	h.ask("POST", "/api/services/homeassistant/turn_on", `{}`).want(t, "no entity", 400, "entity_id is missing")
 }
 
 func TestNotReadyAndInvalidConfig(t *testing.T) {
