@@ -118,7 +118,7 @@ func (l *line) unreadable(ctx context.Context, s *station, p *point, why excepti
 
 // away makes a point unavailable.
 func (l *line) away(ctx context.Context, p *point) error {
-	if p.away {
+	if p.away || p.taken {
 		return nil
 	}
 	err := l.h.Available(ctx, p.id, false)
