@@ -137,6 +137,14 @@ func canonicalJSON(t *testing.T, text []byte) string {
 	return string(sorted)
 }
 
+// The help says that a restart need not be a crash.
+func TestPluginsHelp(t *testing.T) {
+	var out, wrong bytes.Buffer
+	if status := runPlugins([]string{"-h"}, &out, &wrong); status != 0 || !strings.Contains(out.String(), "also for a new executable, a changed configuration") {
+		t.Errorf("got %d, %s%s, want what RESTARTS counts", status, &out, &wrong)
+	}
+}
+
 func TestPluginsMistakes(t *testing.T) {
 	for _, test := range []struct {
 		args   []string
