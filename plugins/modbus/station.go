@@ -154,7 +154,7 @@ func (s *station) leaveOut(p *point) {
 
 // takeBack has a point that was left out read again.
 func (s *station) takeBack(p *point, now time.Time) {
-	p.taken, p.shown = false, ""
+	p.taken = false
 	s.count(p, 1)
 	s.plan(now)
 }
