@@ -183,6 +183,15 @@ func TestCommandsBeforeReady(t *testing.T) {
 	if r, err := b.call("turn_on", "light.lamp"); err != nil || string(r.Response) != `{"by":"2"}` {
 		t.Errorf("turn_on: got %v, want an answer of the new one", err)
 	}
+	b.await("its status says so", func() bool {
+		s := b.status("lamps")
+		return s.State == Starting && strings.Contains(s.Error, "on trial, and not ready yet: the gateway does not answer") && s.PID != old.PID && alive(s.PID)
+	})
+	b.put("lamps", "version=3")
+	b.await("the next one is ready", func() bool { s := b.status("lamps"); return s.State == Ready && s.Version == "3" && s.Error == "" })
+	if n := len(b.find(runtime.AdapterDegraded)) + len(b.find(runtime.AdapterRecovered)); n != 0 {
+		t.Errorf("got %d events of its health, want none", n)
+	}
 }
 
 // Somebody may tidy up the folder of the sockets while it is empty.
