@@ -39,7 +39,6 @@ type barrier struct {
 	payloads map[string]string
 	states   map[string]string // by what the device says
 	stopped  string
-	resting  bool // it said stopped last: the position says whether it is open
 }
 
 func buildCover(m *builder) {
@@ -91,14 +90,14 @@ func (c *barrier) readStates() {
 func (c *barrier) say(_ *message, value string) error {
 	e := c.e
 	state, known := c.states[value]
-	c.resting = value == c.stopped && !known || value == "" && c.resting
+	c.e.resting = value == c.stopped && !known || value == "" && c.e.resting
 	switch {
 	case value == "":
 	case value == none:
 		e.unknown()
 	case known:
 		e.set(state)
-	case c.resting:
+	case c.e.resting:
 		at, knows := e.attrs["current_position"].(float64)
 		closed := e.state == "closing" || e.state == "closed"
 		if knows && c.has("position_topic") {
@@ -127,7 +126,7 @@ func (c *barrier) sayPosition(byState bool) func(*message, string) error {
 		}
 		at := c.position.percent(position)
 		c.e.attr("current_position", at)
-		if !byState || c.resting {
+		if !byState || c.e.resting {
 			c.e.set(map[bool]string{false: "open", true: "closed"}[at == 0])
 		}
 		return err

@@ -40,6 +40,7 @@ type entity struct {
 	attrs   map[string]any // that go with the state
 	json    map[string]any // of its attributes' topic
 	lamp    *lamp          // that it is; nil: it is none
+	resting bool           // a cover that said stopped last: its position says whether it is open
 	dirty   bool           // there may be something to publish
 	by      *message       // that brought it
 	shown   *adapter.State // what the host was told last; nil: nothing since it was declared
