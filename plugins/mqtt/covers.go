@@ -262,6 +262,12 @@ func (c *barrier) tilt() {
 	}
 	e.commands["open_cover_tilt"] = func(*call) ([]outgoing, func(), error) { return send(s.percent(openAt), openAt, openAt) }
 	e.commands["close_cover_tilt"] = func(*call) ([]outgoing, func(), error) { return send(s.percent(closedAt), closedAt, closedAt) }
+	e.commands["toggle_cover_tilt"] = func(call *call) ([]outgoing, func(), error) {
+		if e.attrs["current_tilt_position"] == s.percent(closedAt) {
+			return e.commands["open_cover_tilt"](call)
+		}
+		return e.commands["close_cover_tilt"](call)
+	}
 	if stop != "" {
 		e.commands["stop_cover_tilt"] = func(*call) ([]outgoing, func(), error) {
 			out, err := w.messages(stop, nil)
