@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -256,7 +257,7 @@ func (g *gate) ID() string { return "carillon" }
 // Provides implements mochi.Hook.
 func (g *gate) Provides(b byte) bool {
 	return bytes.Contains([]byte{
-		mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPublishDropped, mochi.OnPacketEncode,
+		mochi.OnConnectAuthenticate, mochi.OnPacketRead, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPublishDropped, mochi.OnPacketEncode,
 	}, []byte{b})
 }
 
@@ -282,6 +283,27 @@ func (g *gate) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packe
 		pk.FixedHeader.Type = packets.Reserved
 	}
 	return pk
+}
+
+// OnPacketRead implements mochi.Hook. What is published to $SYS/… or to a topic with a wildcard the server throws away
+// without an answer, and the device waits for that. What OnACLCheck refuses is answered: by a reason code, or before
+// MQTT 5, which has none, by the end of the connection.
+func (g *gate) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Type != packets.Publish || pk.TopicName == "" { // it has an alias
+		return pk, nil
+	}
+	var err error
+	switch {
+	case pk.TopicName[0] == '$':
+		err = errors.New("only the broker publishes to topics that begin with $")
+	case strings.ContainsAny(pk.TopicName, "+#"):
+		err = errors.New("nobody can publish to a topic with a wildcard")
+	default:
+		return pk, nil
+	}
+	g.k.b.reports.about("client", "a message is refused", cl.ID, err, "topic", cut(pk.TopicName, 100))
+	pk.TopicName = "$"
+	return pk, nil
 }
 
 // OnACLCheck implements mochi.Hook: who may connect may use all topics but the broker's
