@@ -257,8 +257,23 @@ func (g *gate) ID() string { return "carillon" }
 // Provides implements mochi.Hook.
 func (g *gate) Provides(b byte) bool {
 	return bytes.Contains([]byte{
-		mochi.OnConnectAuthenticate, mochi.OnPacketRead, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPublishDropped, mochi.OnPacketEncode,
+		mochi.OnConnect, mochi.OnConnectAuthenticate, mochi.OnPacketRead, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPublishDropped, mochi.OnPacketEncode,
 	}, []byte{b})
+}
+
+// longestKeepAlive is the longest of which the server can count one and a half times, in seconds.
+const longestKeepAlive = 43_690
+
+// OnConnect implements mochi.Hook: a device may be silent for one and a half times its keep-alive (MQTT 3.1.1,
+// 3.1.2.10). The server counts that in whole seconds, and cuts off the half one, and what is beyond 65,535.
+func (g *gate) OnConnect(cl *mochi.Client, _ packets.Packet) error {
+	switch s := &cl.State; {
+	case s.Keepalive > longestKeepAlive:
+		s.Keepalive = 0 // TCP sees whether it is there
+	case s.Keepalive%2 == 1:
+		s.Keepalive++
+	}
+	return nil
 }
 
 // OnConnectAuthenticate implements mochi.Hook: it checks name and password.

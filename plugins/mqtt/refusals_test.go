@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // A device that waits for an answer gets one also for what it may not publish: by a reason code, or, where there is
@@ -47,4 +51,30 @@ func TestOwnBrokerRefusesTopics(t *testing.T) {
 	h.Until("it is told", func() bool {
 		return logged(h, "only the broker publishes to topics that begin with $") && logged(h, "a topic with a wildcard")
 	})
+}
+
+// A device may be silent for one and a half times its keep-alive.
+func TestOwnBrokerKeepAlive(t *testing.T) {
+	g := &gate{}
+	for _, keepAlive := range []uint16{0, 1, 2, 3, 5, 59, 60, 43_689, 43_690, 43_691, 65_535} {
+		cl := &mochi.Client{}
+		cl.State.Keepalive = keepAlive
+		if err := g.OnConnect(cl, packets.Packet{}); err != nil {
+			t.Fatal(err)
+		}
+		now := cl.State.Keepalive
+		patience := float64(now + now/2) // as the server counts it
+		if want := 1.5 * float64(keepAlive); now != 0 && (patience < want || patience > want+1.5) || now == 0 && keepAlive > 0 && keepAlive <= longestKeepAlive {
+			t.Errorf("keep-alive %d: got %v s, want %v or a little more", keepAlive, patience, want)
+		}
+	}
+	k := ownBroker(t)
+	began := time.Now()
+	c := connectedFor(t, k.b.settings.Listen, 4, 2, 1)
+	if got, err := io.ReadAll(c); err != nil || len(got) > 0 {
+		t.Errorf("got % x and %v, want the end of the connection", got, err)
+	}
+	if took := time.Since(began); took < 1500*time.Millisecond {
+		t.Errorf("a device with a keep-alive of 1 s was cut off after %v, want 1.5 s or more", took)
+	}
 }
