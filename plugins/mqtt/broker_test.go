@@ -40,8 +40,8 @@ func TestOwnBroker(t *testing.T) {
 	address, folder := freePort(t), t.TempDir()
 	h := listening(t, folder, address, "")
 	// A connection that is accepted while the broker closes is answered by nobody, and ends with
-	// the process, which a test does not.
-	d := lampDevice(t, address, func(o *paho.ClientOptions) { o.SetConnectTimeout(time.Second) })
+	// the process, which a test does not: the lamp gives it up before the test gives up the lamp.
+	d := lampDevice(t, address, func(o *paho.ClientOptions) { o.SetConnectTimeout(8 * time.Second) })
 	h.Until("the lamp is off", shows(h, "light.lamp", "off"))
 	if _, err := h.Call(t.Context(), "light.turn_on", "light.lamp", `{"brightness":77}`); err != nil {
 		t.Fatal(err)
