@@ -66,7 +66,7 @@ func buildCover(m *builder) {
 			c.ends(set, "open_cover", "close_cover")
 		}
 	}
-	c.toggled("toggle", "open_cover", "close_cover")
+	c.toggled("open_cover", "close_cover", "stop_cover")
 	c.tilt()
 }
 
@@ -199,13 +199,18 @@ func (c *barrier) ends(w *writer, open, closed string) {
 	c.e.commands[closed] = func(*call) ([]outgoing, func(), error) { return c.send(w, 0) }
 }
 
-func (c *barrier) toggled(service, open, closed string) {
+// toggled adds what stops it on its way, and else moves it to where it did not go last.
+func (c *barrier) toggled(open, closed, stop string) {
 	e := c.e
 	if e.commands[open] == nil || e.commands[closed] == nil {
 		return
 	}
-	e.commands[service] = func(call *call) ([]outgoing, func(), error) {
-		if e.state == "closed" || e.state == "closing" {
+	e.commands["toggle"] = func(call *call) ([]outgoing, func(), error) {
+		moves := e.state == "opening" || e.state == "closing"
+		switch {
+		case moves && e.commands[stop] != nil:
+			return e.commands[stop](call)
+		case e.state == "closed", e.closes && e.state != "opening" && e.attrs["current_position"] != 100.0:
 			return e.commands[open](call)
 		}
 		return e.commands[closed](call)
@@ -313,7 +318,7 @@ func buildValve(m *builder) {
 		v.command(w, "close", "close_valve", "closed", 0)
 	}
 	v.command(w, "stop", "stop_valve", "", 0)
-	v.toggled("toggle", "open_valve", "close_valve")
+	v.toggled("open_valve", "close_valve", "stop_valve")
 }
 
 // sayValve takes a state, a position, or an object with both.
