@@ -181,6 +181,9 @@ func (l *launch) environment(sockets string) []string {
 		env = append(env, "SYSTEMROOT="+os.Getenv("SYSTEMROOT"), "TEMP="+sockets)
 	}
 	env = append(env, "PATH="+path)
+	if zone, ok := os.LookupEnv("TZ"); ok { // it lives by the server's clock
+		env = append(env, "TZ="+zone)
+	}
 	for _, e := range l.conf.Env {
 		if !strings.Contains(e, "=") {
 			value, ok := os.LookupEnv(e)

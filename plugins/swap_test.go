@@ -461,12 +461,13 @@ func TestStartingAgainSaysWhy(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	t.Setenv("CARILLON_TEST_SECRET", "hush")
 	t.Setenv("CARILLON_TEST_PASSED", "passed")
+	t.Setenv("TZ", "Europe/Berlin")
 	b := newBench(t, func(b *bench) {
 		b.host.Adapters = map[string]AdapterConfig{"env": {Env: []string{"CARILLON_TEST_PASSED", "GIVEN=1"}, Args: []string{"one", "two"}}}
 		b.write("env", []byte("#!/bin/sh\necho \"ARGS $*\" >&2\npwd >&2\nenv >&2\necho LAST LINE >&2\n"), 0o755)
 	})
 	// What it wrote may be read after its end is known.
-	for _, want := range []string{"CARILLON_TEST_PASSED=passed", "GIVEN=1", "ARGS one two", b.host.workDir("env"), "PLUGIN_CLIENT_CERT=", "LAST LINE"} {
+	for _, want := range []string{"CARILLON_TEST_PASSED=passed", "GIVEN=1", "TZ=Europe/Berlin", "ARGS one two", b.host.workDir("env"), "PLUGIN_CLIENT_CERT=", "LAST LINE"} {
 		b.awaitLogged(want)
 	}
 	if strings.Contains(b.logged(), "hush") {
