@@ -39,6 +39,8 @@ type adapter struct {
 	turned *failure // why the last change is not in force, while what it was to change is in service
 	gone   bool     // run is over
 
+	degraded bool // it was told that it is
+
 	// Owned by run.
 	cur      *generation
 	under    *transition // nil: nothing is changing

@@ -164,6 +164,10 @@ func (c *calls) failAll(f *failure) {
 	}
 }
 
+// closeCall is how long before a command's deadline an error is taken for the deadline's doing: an
+// adapter counts in whole milliseconds, and gives up before the host does.
+const closeCall = 5 * time.Millisecond
+
 // command asks the adapter, and waits for its answer until ctx ends.
 func (s *session) command(ctx context.Context, c *runtime.Command) (json.RawMessage, error) {
 	id, waiting, err := s.calls.begin(c.Context)
@@ -183,6 +187,9 @@ func (s *session) command(ctx context.Context, c *runtime.Command) (json.RawMess
 	}
 	select {
 	case r := <-waiting.done:
+		if deadline, ok := ctx.Deadline(); ok && r.err != nil && time.Until(deadline) < closeCall {
+			r.err = fmt.Errorf("%w (%w)", r.err, context.DeadlineExceeded)
+		}
 		return r.response, r.err
 	case <-ctx.Done():
 	}

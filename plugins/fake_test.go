@@ -311,6 +311,11 @@ func (f *fake) obey(c *wire.Command) {
 		pause, _ := time.ParseDuration(d)
 		<-time.After(pause)
 	}
+	if f.has("late-error") { // as whoever counts in whole milliseconds
+		<-time.After(time.Duration(c.TimeoutMs) * time.Millisecond)
+		f.send(&wire.FromAdapter{Message: &wire.FromAdapter_Result{Result: &wire.Result{Id: c.Id, Error: "not done in time"}}})
+		return
+	}
 	r := &wire.Result{Id: c.Id, Response: `{"by":"` + f.words["version"] + `"}`}
 	switch c.Service {
 	case "turn_on":

@@ -37,6 +37,7 @@ type folders struct {
 	own   *watch.Folder
 
 	hidden map[string]string // paths of which another has the name: that one's path
+	plain  map[string]bool   // paths that are no executables, as was told
 }
 
 // An otherFolder is watched for the sake of some of its files.
@@ -168,10 +169,16 @@ func (f *folders) get(path string) (file, bool) {
 func (f *folders) ownFiles() map[string]string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	list, hidden := map[string]string{}, map[string]string{}
+	list, hidden, plain := map[string]string{}, map[string]string{}, map[string]bool{}
 	for _, path := range slices.Sorted(maps.Keys(f.files)) {
 		known := f.files[path]
-		if filepath.Dir(path) != filepath.Clean(f.h.Dir) || !known.executable && known.err == nil {
+		if filepath.Dir(path) != filepath.Clean(f.h.Dir) {
+			continue
+		}
+		if !known.executable && known.err == nil {
+			if plain[path] = true; !f.plain[path] {
+				f.h.log().Info("a file in the adapters' folder is not executable, and not run (chmod +x, if it is an adapter)", "file", path)
+			}
 			continue
 		}
 		base := filepath.Base(path)
@@ -184,7 +191,7 @@ func (f *folders) ownFiles() map[string]string {
 			f.h.log().Warn("an executable is not run: another is the adapter of its name (give it another name, or move it elsewhere)", "adapter", name, "file", path, "runs", list[name])
 		}
 	}
-	f.hidden = hidden
+	f.hidden, f.plain = hidden, plain
 	return list
 }
 

@@ -3,6 +3,7 @@
 package plugins
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -234,4 +235,19 @@ func TestConfiguration(t *testing.T) {
 	b.await("it is restarted for other arguments", func() bool { s := b.status("lamps"); return s.State == Ready && s.PID != st.PID })
 	b.awaitShown("light.attic", "off")
 	b.awaitShown("light.hall", runtime.Unavailable) // nobody has declared it again
+}
+
+// An adapter that gives up at the deadline is as late as one that says nothing.
+func TestErrorAtTheDeadline(t *testing.T) {
+	b := newBench(t, nil, "lamps", "version=1 late-error")
+	b.awaitState("lamps", Ready)
+	b.awaitShown("light.lamp", "off")
+	for range 5 {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond+900*time.Microsecond)
+		_, err := b.rt.Call(ctx, runtime.Command{Domain: "light", Service: "turn_on", Data: []byte(`{"entity_id":"light.lamp"}`)})
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want that the deadline is over", err)
+		}
+	}
 }

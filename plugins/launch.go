@@ -181,6 +181,9 @@ func (l *launch) environment(sockets string) []string {
 		env = append(env, "SYSTEMROOT="+os.Getenv("SYSTEMROOT"), "TEMP="+sockets)
 	}
 	env = append(env, "PATH="+path)
+	if zone, ok := os.LookupEnv("TZ"); ok { // it lives by the server's clock
+		env = append(env, "TZ="+zone)
+	}
 	for _, e := range l.conf.Env {
 		if !strings.Contains(e, "=") {
 			value, ok := os.LookupEnv(e)
@@ -235,13 +238,21 @@ func (p *process) explain(err error, after time.Duration) error {
 	case strings.HasPrefix(err.Error(), "timeout"):
 		return failed(ReasonTimeout, "it did not print where it listens within %v", after.Round(time.Millisecond))
 	case silent && !p.wasKilled():
-		return failed(ReasonExit, "it ended before it shook hands: %w", p.how())
+		return failed(ReasonExit, "it ended before it shook hands: %w%s", p.how(), p.boundHint())
 	case silent:
 		return failed(ReasonHandshake, "it closed its standard output instead of printing where it listens")
 	case unknown:
 		return failed(ReasonHandshake, "its first line is not that of an adapter: %.200q", line)
 	}
 	return failed(ReasonHandshake, "shaking hands: %.300s", err.Error())
+}
+
+// boundHint says what may have ended a process that never came to life.
+func (p *process) boundHint() string {
+	if p.memory == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; it may want more memory than it may have (memory: %d MiB)", p.memory>>20)
 }
 
 // connect makes the connection; it is established when it is first used.

@@ -204,6 +204,18 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
+// Whoever has too little memory to start is told that this may be why.
+func TestTooLittleMemory(t *testing.T) {
+	if goruntime.GOOS != "linux" {
+		t.Skip("only Linux has the bound")
+	}
+	b := newBench(t, func(b *bench) { b.host.Adapters = map[string]AdapterConfig{"lamps": {Memory: 1 << 20}} }, "lamps", "")
+	b.await("it fails", func() bool { return len(b.failures()) > 0 })
+	if got := b.status("lamps").Error; !strings.Contains(got, "; it may want more memory than it may have (memory: 1 MiB)") {
+		t.Errorf("got %q, want the bound in it", got)
+	}
+}
+
 // A bound that the system doesn't allow fails the adapter, and leaves nothing behind.
 func TestMemoryLimitRefused(t *testing.T) {
 	var pid atomic.Int64

@@ -101,6 +101,9 @@ func (a *adapter) set(s State, why Reason, text string) {
 	st.Reason, st.Error, st.RetryAt = why, text, time.Time{}
 	switch s {
 	case Ready, Degraded, Draining:
+	case Failed, Disabled, BackingOff:
+		a.degraded = false
+		st.PID = 0
 	default:
 		st.PID = 0
 	}
@@ -144,6 +147,14 @@ func (a *adapter) running(g *generation) {
 	a.inUse = g
 }
 
+// waits notes that a generation is not ready yet, which is to take the place of one that is gone.
+func (a *adapter) waits(g *generation, detail string) {
+	a.set(Starting, ReasonUnhealthy, "a change is on trial, and not ready yet: "+detail)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.status.PID = g.process.pid()
+}
+
 // feels notes what a generation says of its health.
 func (a *adapter) feels(g *generation, ready bool, detail string) {
 	g.ready.Store(ready)
@@ -155,7 +166,7 @@ func (a *adapter) feels(g *generation, ready bool, detail string) {
 		a.mu.Unlock()
 		return
 	}
-	before := a.status.State
+	before := a.degraded
 	st := &a.status
 	st.RetryAt = time.Time{}
 	next, reason := Ready, Reason("")
@@ -166,13 +177,14 @@ func (a *adapter) feels(g *generation, ready bool, detail string) {
 		st.State, st.Since = next, time.Now()
 	}
 	st.Reason, st.Error = reason, detail
+	a.degraded = !ready
 	a.mu.Unlock()
 	a.host.settled()
 	switch {
-	case next == Degraded && before != Degraded:
+	case !ready && !before:
 		a.log().Warn("adapter is degraded", "generation", g.source, "detail", detail)
 		a.host.report(runtime.AdapterDegraded, g.source, map[string]any{"adapter": a.name, "generation": g.number, "detail": detail})
-	case next == Ready && before == Degraded:
+	case ready && before:
 		a.log().Info("adapter has recovered", "generation", g.source)
 		a.host.report(runtime.AdapterRecovered, g.source, map[string]any{"adapter": a.name, "generation": g.number})
 	}
@@ -185,7 +197,7 @@ func (a *adapter) noticed(g *generation, why *failure) {
 	}
 	a.mu.Lock()
 	if a.inUse == g {
-		a.inUse = nil
+		a.inUse, a.degraded = nil, false
 		a.status.State, a.status.Since, a.status.PID = BackingOff, time.Now(), 0
 		a.status.Reason, a.status.Error = why.Reason, why.Error()
 	}

@@ -179,10 +179,11 @@ func TestGapsAreLoggedNowAndThen(t *testing.T) {
 }
 
 // Of two files with one name the first is the adapter, whatever else changes, and the other
-// is named in the log.
+// is named in the log, as is what is no executable.
 func TestTwoFilesOfOneName(t *testing.T) {
-	b := newBench(t, nil, "lamps", "version=1", "lamps.old", "version=0")
+	b := newBench(t, func(b *bench) { b.write("notes.txt", []byte("lamps"), 0o644) }, "lamps", "version=1", "lamps.old", "version=0")
 	b.awaitState("lamps", Ready)
+	b.awaitLogged("not executable, and not run (chmod +x, if it is an adapter)\" file=" + filepath.Join(b.host.Dir, "notes.txt"))
 	got := map[string]bool{}
 	for range 50 {
 		got[filepath.Base(b.host.folders.ownFiles()["lamps"])] = true

@@ -183,6 +183,15 @@ func TestCommandsBeforeReady(t *testing.T) {
 	if r, err := b.call("turn_on", "light.lamp"); err != nil || string(r.Response) != `{"by":"2"}` {
 		t.Errorf("turn_on: got %v, want an answer of the new one", err)
 	}
+	b.await("its status says so", func() bool {
+		s := b.status("lamps")
+		return s.State == Starting && strings.Contains(s.Error, "on trial, and not ready yet: the gateway does not answer") && s.PID != old.PID && alive(s.PID)
+	})
+	b.put("lamps", "version=3")
+	b.await("the next one is ready", func() bool { s := b.status("lamps"); return s.State == Ready && s.Version == "3" && s.Error == "" })
+	if n := len(b.find(runtime.AdapterDegraded)) + len(b.find(runtime.AdapterRecovered)); n != 0 {
+		t.Errorf("got %d events of its health, want none", n)
+	}
 }
 
 // Somebody may tidy up the folder of the sockets while it is empty.
@@ -452,12 +461,13 @@ func TestStartingAgainSaysWhy(t *testing.T) {
 func TestEnvironment(t *testing.T) {
 	t.Setenv("CARILLON_TEST_SECRET", "hush")
 	t.Setenv("CARILLON_TEST_PASSED", "passed")
+	t.Setenv("TZ", "Europe/Berlin")
 	b := newBench(t, func(b *bench) {
 		b.host.Adapters = map[string]AdapterConfig{"env": {Env: []string{"CARILLON_TEST_PASSED", "GIVEN=1"}, Args: []string{"one", "two"}}}
 		b.write("env", []byte("#!/bin/sh\necho \"ARGS $*\" >&2\npwd >&2\nenv >&2\necho LAST LINE >&2\n"), 0o755)
 	})
 	// What it wrote may be read after its end is known.
-	for _, want := range []string{"CARILLON_TEST_PASSED=passed", "GIVEN=1", "ARGS one two", b.host.workDir("env"), "PLUGIN_CLIENT_CERT=", "LAST LINE"} {
+	for _, want := range []string{"CARILLON_TEST_PASSED=passed", "GIVEN=1", "TZ=Europe/Berlin", "ARGS one two", b.host.workDir("env"), "PLUGIN_CLIENT_CERT=", "LAST LINE"} {
 		b.awaitLogged(want)
 	}
 	if strings.Contains(b.logged(), "hush") {

@@ -259,6 +259,7 @@ func (g *generation) awaitReady(ctx, whole context.Context) error {
 			pause = min(2*pause, times.poll/20)
 		case <-early.C:
 			g.a.routes.open(g.session)
+			g.a.waits(g, detail)
 		case <-ctx.Done():
 			if whole.Err() == nil {
 				return ctx.Err()

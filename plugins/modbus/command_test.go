@@ -269,3 +269,37 @@ func TestCommandThatNobodyWaitsFor(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// A device that acknowledges a command and is busy with it has taken it.
+func TestCommandsThatTakeLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(map[place]uint16{{holding, 0}: 20})
+		b := run(t, `{"devices": [{"address": "plc:502", "entities": [{"id": "number.slow", "table": "holding", "address": 0, "interval": "1h",
+			"min": 0, "max": 100, "write": {"settle": "2s"}}]}]}`, f.dial)
+		defer b.end()
+		synctest.Wait()
+		b.news()
+		busy := 0
+		f.mu.Lock()
+		f.code = func(r request) byte {
+			switch {
+			case r.function == 6:
+				f.values[place{holding, 0}] = uint16(r.body[3])
+				return byte(acknowledge)
+			case busy < 3:
+				busy++
+				return byte(deviceBusy)
+			}
+			return 0
+		}
+		f.mu.Unlock()
+		if got := b.do("number.slow", "set_value", `{"value": 30}`); got != "" {
+			t.Errorf("got the error %q, want none", got)
+		}
+		same(t, "said", b.news(), "number.slow=30")
+		busy = -100
+		if got, want := b.do("number.slow", "set_value", `{"value": 40}`), "it was written, and then: reading holding 0: the device refuses it: it is busy (exception 6)"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}

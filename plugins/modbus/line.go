@@ -131,6 +131,8 @@ func (l *line) request(ctx context.Context, s *station, r request) (data []byte,
 		switch {
 		case err == nil:
 			return data, nil
+		case errors.As(err, &refusal) && refusal == acknowledge && r.writes():
+			return nil, nil // it has the command, and takes a while to carry it out
 		case errors.As(err, &refusal):
 			l.count("exceptions_total", 1)
 			return nil, err

@@ -138,6 +138,10 @@ func (e exception) Error() string {
 // absent reports whether a gateway says that there is no device.
 func (e exception) absent() bool { return e == noGatewayPath || e == noGatewayAnswer }
 
+// passing reports whether the device says that it is at work, and takes the request later. To a write, acknowledge
+// says that it was taken (section 7 of the specification).
+func (e exception) passing() bool { return e == acknowledge || e == deviceBusy }
+
 // lasting reports whether it is the request that is wrong, not the moment. Some devices say 4 for a register
 // that they don't have, and some 3 for more of them than they send at once.
 func (e exception) lasting() bool { return e >= illegalFunction && e <= deviceFailure }

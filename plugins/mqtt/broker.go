@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -256,8 +257,23 @@ func (g *gate) ID() string { return "carillon" }
 // Provides implements mochi.Hook.
 func (g *gate) Provides(b byte) bool {
 	return bytes.Contains([]byte{
-		mochi.OnConnectAuthenticate, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPublishDropped, mochi.OnPacketEncode,
+		mochi.OnConnect, mochi.OnConnectAuthenticate, mochi.OnPacketRead, mochi.OnACLCheck, mochi.OnPublish, mochi.OnPublishDropped, mochi.OnPacketEncode,
 	}, []byte{b})
+}
+
+// longestKeepAlive is the longest of which the server can count one and a half times, in seconds.
+const longestKeepAlive = 43_690
+
+// OnConnect implements mochi.Hook: a device may be silent for one and a half times its keep-alive (MQTT 3.1.1,
+// 3.1.2.10). The server counts that in whole seconds, and cuts off the half one, and what is beyond 65,535.
+func (g *gate) OnConnect(cl *mochi.Client, _ packets.Packet) error {
+	switch s := &cl.State; {
+	case s.Keepalive > longestKeepAlive:
+		s.Keepalive = 0 // TCP sees whether it is there
+	case s.Keepalive%2 == 1:
+		s.Keepalive++
+	}
+	return nil
 }
 
 // OnConnectAuthenticate implements mochi.Hook: it checks name and password.
@@ -282,6 +298,27 @@ func (g *gate) OnPacketEncode(cl *mochi.Client, pk packets.Packet) packets.Packe
 		pk.FixedHeader.Type = packets.Reserved
 	}
 	return pk
+}
+
+// OnPacketRead implements mochi.Hook. What is published to $SYS/… or to a topic with a wildcard the server throws away
+// without an answer, and the device waits for that. What OnACLCheck refuses is answered: by a reason code, or before
+// MQTT 5, which has none, by the end of the connection.
+func (g *gate) OnPacketRead(cl *mochi.Client, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Type != packets.Publish || pk.TopicName == "" { // it has an alias
+		return pk, nil
+	}
+	var err error
+	switch {
+	case pk.TopicName[0] == '$':
+		err = errors.New("only the broker publishes to topics that begin with $")
+	case strings.ContainsAny(pk.TopicName, "+#"):
+		err = errors.New("nobody can publish to a topic with a wildcard")
+	default:
+		return pk, nil
+	}
+	g.k.b.reports.about("client", "a message is refused", cl.ID, err, "topic", cut(pk.TopicName, 100))
+	pk.TopicName = "$"
+	return pk, nil
 }
 
 // OnACLCheck implements mochi.Hook: who may connect may use all topics but the broker's

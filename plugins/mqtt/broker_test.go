@@ -40,8 +40,8 @@ func TestOwnBroker(t *testing.T) {
 	address, folder := freePort(t), t.TempDir()
 	h := listening(t, folder, address, "")
 	// A connection that is accepted while the broker closes is answered by nobody, and ends with
-	// the process, which a test does not.
-	d := lampDevice(t, address, func(o *paho.ClientOptions) { o.SetConnectTimeout(time.Second) })
+	// the process, which a test does not: the lamp gives it up before the test gives up the lamp.
+	d := lampDevice(t, address, func(o *paho.ClientOptions) { o.SetConnectTimeout(8 * time.Second) })
 	h.Until("the lamp is off", shows(h, "light.lamp", "off"))
 	if _, err := h.Call(t.Context(), "light.turn_on", "light.lamp", `{"brightness":77}`); err != nil {
 		t.Fatal(err)
@@ -253,15 +253,21 @@ func connected(t *testing.T, address string, version byte) net.Conn {
 // connectedAs is connected with the flags of CONNECT.
 func connectedAs(t *testing.T, address string, version, flags byte) net.Conn {
 	t.Helper()
+	return connectedFor(t, address, version, flags, 60)
+}
+
+// connectedFor is connectedAs with a keep-alive, in seconds.
+func connectedFor(t *testing.T, address string, version, flags, keepAlive byte) net.Conn {
+	t.Helper()
 	c, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(time.Minute))
-	packet, answer := []byte{0x10, 14, 0, 4, 'M', 'Q', 'T', 'T', version, flags, 0, 60, 0, 2, 's', '1'}, make([]byte, 2)
+	packet, answer := []byte{0x10, 14, 0, 4, 'M', 'Q', 'T', 'T', version, flags, 0, keepAlive, 0, 2, 's', '1'}, make([]byte, 2)
 	if version == 5 {
-		packet = []byte{0x10, 15, 0, 4, 'M', 'Q', 'T', 'T', version, flags, 0, 60, 0, 0, 2, 's', '1'}
+		packet = []byte{0x10, 15, 0, 4, 'M', 'Q', 'T', 'T', version, flags, 0, keepAlive, 0, 0, 2, 's', '1'}
 	}
 	if _, err = c.Write(packet); err == nil {
 		if _, err = io.ReadFull(c, answer); err == nil {

@@ -105,6 +105,7 @@ func (c *client) open(u *url.URL, _ paho.ClientOptions) (conn net.Conn, err erro
 			secured := tls.Client(conn, config)
 			if err = secured.HandshakeContext(ctx); err != nil {
 				conn.Close()
+				err = &handshakeError{err}
 			}
 			conn = secured
 		}
@@ -140,14 +141,21 @@ func (c *client) notReached(err error) {
 	}
 }
 
+// A handshakeError says that the connection failed before it was secure.
+type handshakeError struct{ error }
+
+// Unwrap returns the cause.
+func (e *handshakeError) Unwrap() error { return e.error }
+
 // hint says what may be wrong where a broker that was never reached does not speak as the address
 // says.
 func hint(scheme string, err error) string {
 	var record tls.RecordHeaderError
+	var early *handshakeError
 	switch plain := scheme == "mqtt" || scheme == "ws"; {
 	case plain && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, errAlert)):
 		return "; the port may want " + scheme + "s://"
-	case !plain && errors.As(err, &record):
+	case !plain && (errors.As(err, &record) || errors.As(err, &early) && errors.Is(err, syscall.ECONNRESET)): // as Mosquitto does
 		return "; the port may want " + strings.TrimSuffix(scheme, "s") + "://"
 	}
 	return ""
@@ -162,7 +170,7 @@ func reason(err error) string {
 	case errors.Is(err, packets.ErrorRefusedNotAuthorised), errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword):
 		return text + ": check username and password"
 	case errors.As(err, &op) && op.Source != nil:
-		return op.Op + ": " + op.Err.Error() // without the port on this side
+		return op.Op + ": " + strings.TrimPrefix(op.Err.Error(), op.Op+": ") // without the port on this side
 	case errors.Is(err, io.EOF):
 		return "the broker hung up"
 	}

@@ -45,7 +45,6 @@ func (m *builder) choiceOf(topicKey, templateKey, attribute, reset string, all [
 	return m.read(topicKey, templateKey, func(_ *message, value string) error {
 		switch {
 		case value == "":
-		case value == reset && attribute == "hvac_action": // what it does is not known for the moment
 		case value == reset:
 			e.attr(attribute, nil)
 		case len(all) > 0 && !slices.Contains(all, value):
@@ -168,6 +167,9 @@ func (m *builder) mode(modes []string) func(*message, string) error {
 	}
 }
 
+// noPreset is the preset of a climate that has none on, or has not said which.
+const noPreset = "none"
+
 // climateModes reads fan, swing and preset modes.
 func (m *builder) climateModes(told *bool) {
 	for _, kind := range []struct {
@@ -178,11 +180,11 @@ func (m *builder) climateModes(told *bool) {
 		{"fan_mode", "fan_modes", "set_fan_mode", "fan_mode", "fan_mode_state_template", []string{"auto", "low", "medium", "high"}, "low"},
 		{"swing_mode", "swing_modes", "set_swing_mode", "swing_mode", "swing_mode_state_template", []string{"on", "off"}, "off"},
 		{"swing_horizontal_mode", "swing_horizontal_modes", "set_swing_horizontal_mode", "swing_horizontal_mode", "swing_horizontal_mode_state_template", []string{"on", "off"}, "off"},
-		{"preset_mode", "preset_modes", "set_preset_mode", "preset_mode", "preset_mode_value_template", nil, ""},
+		{"preset_mode", "preset_modes", "set_preset_mode", "preset_mode", "preset_mode_value_template", nil, noPreset},
 	} {
 		all := m.strs(kind.list, kind.otherwise...)
-		if kind.key == "preset_mode" && len(all) > 0 && !slices.Contains(all, "none") {
-			all = append([]string{"none"}, all...)
+		if kind.key == "preset_mode" && len(all) > 0 && !slices.Contains(all, noPreset) {
+			all = append([]string{noPreset}, all...)
 		}
 		w := m.write(kind.prefix+"_command_topic", kind.prefix+"_command_template")
 		tells := m.choiceOf(kind.prefix+"_state_topic", kind.template, kind.key, none, all)
@@ -192,7 +194,10 @@ func (m *builder) climateModes(told *bool) {
 		}
 		m.e.own[kind.list] = all
 		m.setChoice(w, kind.service, kind.key, kind.key, all, tells)
-		if w != nil && !tells && kind.initial != "" {
+		switch {
+		case w != nil && kind.key == "preset_mode": // until it says another
+			m.e.own[kind.key] = kind.initial
+		case w != nil && !tells:
 			m.e.attrs[kind.key] = kind.initial
 		}
 	}

@@ -39,7 +39,6 @@ type barrier struct {
 	payloads map[string]string
 	states   map[string]string // by what the device says
 	stopped  string
-	resting  bool // it said stopped last: the position says whether it is open
 }
 
 func buildCover(m *builder) {
@@ -67,7 +66,7 @@ func buildCover(m *builder) {
 			c.ends(set, "open_cover", "close_cover")
 		}
 	}
-	c.toggled("toggle", "open_cover", "close_cover")
+	c.toggled("open_cover", "close_cover", "stop_cover")
 	c.tilt()
 }
 
@@ -91,14 +90,14 @@ func (c *barrier) readStates() {
 func (c *barrier) say(_ *message, value string) error {
 	e := c.e
 	state, known := c.states[value]
-	c.resting = value == c.stopped && !known || value == "" && c.resting
+	c.e.resting = value == c.stopped && !known || value == "" && c.e.resting
 	switch {
 	case value == "":
 	case value == none:
 		e.unknown()
 	case known:
 		e.set(state)
-	case c.resting:
+	case c.e.resting:
 		at, knows := e.attrs["current_position"].(float64)
 		closed := e.state == "closing" || e.state == "closed"
 		if knows && c.has("position_topic") {
@@ -127,7 +126,7 @@ func (c *barrier) sayPosition(byState bool) func(*message, string) error {
 		}
 		at := c.position.percent(position)
 		c.e.attr("current_position", at)
-		if !byState || c.resting {
+		if !byState || c.e.resting {
 			c.e.set(map[bool]string{false: "open", true: "closed"}[at == 0])
 		}
 		return err
@@ -200,13 +199,18 @@ func (c *barrier) ends(w *writer, open, closed string) {
 	c.e.commands[closed] = func(*call) ([]outgoing, func(), error) { return c.send(w, 0) }
 }
 
-func (c *barrier) toggled(service, open, closed string) {
+// toggled adds what stops it on its way, and else moves it to where it did not go last.
+func (c *barrier) toggled(open, closed, stop string) {
 	e := c.e
 	if e.commands[open] == nil || e.commands[closed] == nil {
 		return
 	}
-	e.commands[service] = func(call *call) ([]outgoing, func(), error) {
-		if e.state == "closed" || e.state == "closing" {
+	e.commands["toggle"] = func(call *call) ([]outgoing, func(), error) {
+		moves := e.state == "opening" || e.state == "closing"
+		switch {
+		case moves && e.commands[stop] != nil:
+			return e.commands[stop](call)
+		case e.state == "closed", e.closes && e.state != "opening" && e.attrs["current_position"] != 100.0:
 			return e.commands[open](call)
 		}
 		return e.commands[closed](call)
@@ -263,6 +267,12 @@ func (c *barrier) tilt() {
 	}
 	e.commands["open_cover_tilt"] = func(*call) ([]outgoing, func(), error) { return send(s.percent(openAt), openAt, openAt) }
 	e.commands["close_cover_tilt"] = func(*call) ([]outgoing, func(), error) { return send(s.percent(closedAt), closedAt, closedAt) }
+	e.commands["toggle_cover_tilt"] = func(call *call) ([]outgoing, func(), error) {
+		if e.attrs["current_tilt_position"] == s.percent(closedAt) {
+			return e.commands["open_cover_tilt"](call)
+		}
+		return e.commands["close_cover_tilt"](call)
+	}
 	if stop != "" {
 		e.commands["stop_cover_tilt"] = func(*call) ([]outgoing, func(), error) {
 			out, err := w.messages(stop, nil)
@@ -308,7 +318,7 @@ func buildValve(m *builder) {
 		v.command(w, "close", "close_valve", "closed", 0)
 	}
 	v.command(w, "stop", "stop_valve", "", 0)
-	v.toggled("toggle", "open_valve", "close_valve")
+	v.toggled("open_valve", "close_valve", "stop_valve")
 }
 
 // sayValve takes a state, a position, or an object with both.

@@ -40,6 +40,8 @@ type entity struct {
 	attrs   map[string]any // that go with the state
 	json    map[string]any // of its attributes' topic
 	lamp    *lamp          // that it is; nil: it is none
+	closes  bool           // a cover or a valve that was closing when it moved last
+	resting bool           // a cover that said stopped last: its position says whether it is open
 	dirty   bool           // there may be something to publish
 	by      *message       // that brought it
 	shown   *adapter.State // what the host was told last; nil: nothing since it was declared
@@ -89,7 +91,12 @@ func guessIf(untold bool, fn func()) func() {
 }
 
 // set changes the state.
-func (e *entity) set(state string) { e.state, e.known, e.news = state, true, true }
+func (e *entity) set(state string) {
+	if state == "opening" || state == "closing" {
+		e.closes = state == "closing"
+	}
+	e.state, e.known, e.news = state, true, true
+}
 
 // unknown forgets the state.
 func (e *entity) unknown() { e.set("unknown") }

@@ -201,6 +201,8 @@ func (f *fields) qos(key string) byte {
 var harmless = map[string]bool{
 	"enabled_by_default": true, "entity_category": true, "platform": true, "name": true, "unique_id": true, "object_id": true,
 	"default_entity_id": true, "device": true, "origin": true, "suggested_display_precision": true, "group": true, "~": true,
+	"state_class": true, "last_reset_value_template": true, // are for statistics; a sensor takes the first itself
+	"title": true, "release_summary": true, "release_url": true, // say more of an update, which takes them itself
 }
 
 // left returns the options that nobody took.

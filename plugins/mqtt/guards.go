@@ -274,8 +274,8 @@ func (w *writer) vacuumCommand(c *call) ([]outgoing, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	params, ok := c.data["params"].(map[string]any)
-	if !ok {
+	params, _ := c.data["params"].(map[string]any)
+	if len(params) == 0 {
 		out, err := w.messages(name, nil)
 		return out, nil, err
 	}

@@ -399,7 +399,7 @@ func TestWrongScheme(t *testing.T) {
 	l, err = net.Listen("tcp", "127.0.0.1:0")
 	plain := serve(l, err, func(c net.Conn) { c.Write([]byte("hello, who are you?")) })
 	for broker, want := range map[string]string{
-		"mqtt://" + secured: "mqtts://", "mqtt://" + resets: "mqtts://", "ws://" + resets: "wss://", "mqtts://" + plain: "mqtt://", "wss://" + plain: "ws://",
+		"mqtt://" + secured: "mqtts://", "mqtt://" + resets: "mqtts://", "ws://" + resets: "wss://", "mqtts://" + plain: "mqtt://", "mqtts://" + resets: "mqtt://", "wss://" + plain: "ws://",
 	} {
 		h := runtimetest.StartAdapter(t, newBridge(), fmt.Sprintf(`{"broker":%q}`, broker), t.TempDir())
 		h.Until(broker+" is not reached", func() bool {

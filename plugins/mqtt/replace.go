@@ -78,6 +78,7 @@ func (e *entity) inherit(old *entity) {
 	e.id, e.declared, e.reached, e.json = old.id, old.declared, old.reached, old.json
 	if old.known {
 		e.state, e.known, e.attrs = old.state, true, maps.Clone(old.attrs)
+		e.resting, e.closes = old.resting, old.closes
 	}
 	if e.lamp != nil && old.lamp != nil {
 		e.lamp.inherit(old.lamp)

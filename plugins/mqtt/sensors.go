@@ -159,7 +159,7 @@ func buildScene(m *builder) {
 
 // press adds the one command of what has no state but when it was used last.
 func (m *builder) press(service, payload string) {
-	m.e.assumed = true
+	m.tellsNothing()
 	w := m.write("command_topic", "command_template")
 	if w == nil {
 		return
@@ -170,12 +170,19 @@ func (m *builder) press(service, payload string) {
 	}
 }
 
+// tellsNothing is for what takes commands alone; some firmware makes all its announcements of one mold, and says
+// where the state of it would be.
+func (m *builder) tellsNothing() {
+	m.e.assumed = true
+	m.used["state_topic"], m.used["value_template"] = true, true
+}
+
 // timestamp writes a time as Home Assistant does in states.
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000+00:00") }
 
 func buildNotify(m *builder) {
 	m.need("command_topic")
-	m.e.assumed = true
+	m.tellsNothing()
 	w := m.write("command_topic", "command_template")
 	if w == nil {
 		return

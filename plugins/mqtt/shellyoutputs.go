@@ -123,7 +123,7 @@ func (m *shellyBuilder) cover() {
 			return m.request("Cover.GoToPosition", map[string]any{"pos": round(at)}), nil, nil
 		}
 	}
-	(&barrier{builder: m.builder}).toggled("toggle", "open_cover", "close_cover")
+	(&barrier{builder: m.builder}).toggled("open_cover", "close_cover", "stop_cover")
 }
 
 // shellyNamespaces are the methods that set lights, by the kind of the component.

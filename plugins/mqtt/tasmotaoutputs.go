@@ -244,7 +244,7 @@ func (c *tasmotaConfig) buildShutter(m *builder, k int) {
 		}
 		return c.send(fmt.Sprint("ShutterPosition", k), formatNumber(at)), nil, err
 	}
-	(&barrier{builder: m}).toggled("toggle", "open_cover", "close_cover")
+	(&barrier{builder: m}).toggled("open_cover", "close_cover", "stop_cover")
 }
 
 // buildFan makes a fan of three speeds.

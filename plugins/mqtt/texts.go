@@ -148,7 +148,11 @@ func buildUpdate(m *builder) {
 			return nil
 		}
 		installed, latest := version("installed_version"), version("latest_version")
-		for k, v := range plainObject(d) {
+		object := plainObject(d)
+		if percentage, told := object["update_percentage"]; told { // in_progress may say otherwise
+			e.attr("in_progress", percentage != nil)
+		}
+		for k, v := range object {
 			switch k {
 			case "installed_version":
 				installed = textOf(v)

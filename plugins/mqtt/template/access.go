@@ -42,6 +42,8 @@ func (e *env) attribute(of Value, name string) Value {
 		if v, ok := of.fields.Get(name); ok {
 			return v
 		}
+	case moment, lapse:
+		return e.momentAttribute(of, name)
 	case *loop:
 		if v, ok := of.field(name); ok {
 			return v
@@ -93,7 +95,7 @@ func (e *env) item(of, key Value) Value {
 	case !ok:
 	case hasAttribute(of, name):
 		return methodOf(of, name)
-	case isLoopOrNamespace(of):
+	case isLoopOrNamespace(of), is[moment](of), is[lapse](of):
 		return e.attribute(of, name)
 	}
 	return Undefined{"'" + typeName(of) + " object' has no element " + e.repr(key)}

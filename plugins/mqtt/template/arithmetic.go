@@ -242,6 +242,9 @@ func (e *env) sequences(op byte, left, right Value) Value {
 	if is[uint64](left) || is[uint64](right) {
 		e.overflow()
 	}
+	if v, ok := e.moments(op, left, right); ok {
+		return v
+	}
 	if op == '+' {
 		switch a := left.(type) {
 		case string:

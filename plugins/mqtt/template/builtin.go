@@ -61,10 +61,12 @@ var known = newBuiltins()
 func newBuiltins() *builtins {
 	b := &builtins{map[string]*builtin{}, testTable(), methodTable(), functionTable()}
 	for _, table := range []map[string]*builtin{
-		numberFilters(), textFilters(), listFilters(), encodingFilters(), regexFilters(), selectFilters(),
+		numberFilters(), textFilters(), listFilters(), orderFilters(), encodingFilters(), regexFilters(), selectFilters(), clockFilters(),
 	} {
 		maps.Copy(b.filters, table)
 	}
+	maps.Copy(b.methods, clockMethods())
+	maps.Copy(b.functions, clockFunctions())
 	return b
 }
 

@@ -40,6 +40,9 @@ func (e *env) equal(a, b Value, depth int) bool {
 		e.failf("comparing a %s is not supported", typeName(a))
 	case *generator, *namespace, *loop:
 		return a == b
+	case moment, lapse:
+		order, ok := compareMoments(a, b)
+		return ok && order == 0
 	}
 	switch b.(type) {
 	case *method:
@@ -153,6 +156,9 @@ func (e *env) less(a, b Value, orEqual bool, depth int) bool {
 	}
 	if is[uint64](a) || is[uint64](b) {
 		e.overflow()
+	}
+	if order, ok := compareMoments(a, b); ok {
+		return order < 0 || orEqual && order == 0
 	}
 	e.failf("%s and %s have no order", typeName(a), typeName(b))
 	return false

@@ -12,7 +12,9 @@
 // What a template uses and this package does not have is an error of Parse where
 // the template shows it, and of Render where only the values show it. It is never
 // guessed. So are whole numbers beyond 64 bits, and what a template would print
-// differently each time: now(), random, the addresses of generators and methods.
+// differently each time: random, the addresses of generators and methods. What
+// depends on the time, now() and utcnow(), is of the moment at which it is rendered;
+// what depends on the time zone uses time.Local.
 //
 // # What Home Assistant does
 //
@@ -49,6 +51,10 @@
 // tojson gives text that Jinja2 would escape other text for when it is added to
 // it; that is not supported. Regular expressions that match the empty text are
 // supported in match and search only. Exponents of ** are whole, or a half.
+// The last digit of a log may differ. A time that a clock skips, as it is put
+// forward, is as Go has it. as_timedelta, today_at, time_since, the attribute tzinfo
+// and the methods of dates are not supported, and str.format takes arguments by
+// their places only.
 //
 // testdata/templates.jsonl has templates of real firmware with payloads; they and
 // random ones are compared with the real Jinja2 (testdata/oracle.py).

@@ -14,6 +14,8 @@ func functionTable() map[string]*builtin {
 		"min":       {rest: true, call: func(e *env, args []Value) Value { return e.extremeOf(args, true) }},
 		"max":       {rest: true, call: func(e *env, args []Value) Value { return e.extremeOf(args, false) }},
 
+		"log": define("value base? default?", logarithm),
+
 		"bitwise_and": define("first_value second_value", func(e *env, args []Value) Value { return e.bitwise('&', args) }),
 		"bitwise_or":  define("first_value second_value", func(e *env, args []Value) Value { return e.bitwise('|', args) }),
 		"bitwise_xor": define("first_value second_value", func(e *env, args []Value) Value { return e.bitwise('^', args) }),

@@ -10,6 +10,7 @@ import (
 func methodTable() map[string]*builtin {
 	return map[string]*builtin{
 		"split":      textMethod("split", "s sep? maxsplit?", split),
+		"rsplit":     textMethod("rsplit", "s sep? maxsplit?", rsplit),
 		"strip":      textMethod("strip", "s chars?", func(e *env, s string, args []Value) Value { return e.strip(s, args[1], true, true) }),
 		"lstrip":     textMethod("lstrip", "s chars?", func(e *env, s string, args []Value) Value { return e.strip(s, args[1], true, false) }),
 		"rstrip":     textMethod("rstrip", "s chars?", func(e *env, s string, args []Value) Value { return e.strip(s, args[1], false, true) }),
@@ -19,17 +20,24 @@ func methodTable() map[string]*builtin {
 		"title": textMethod("title", "s", func(e *env, s string, _ []Value) Value {
 			return e.titled(s, func(r rune) bool { return !unicode.IsLetter(r) })
 		}),
-		"replace":    textMethod("replace", "s old new count?", replaceMethod),
+		"replace":    {special: replaceIn},
+		"format":     {params: []string{"s"}, rest: true, call: textMethod("format", "s", braced).call},
 		"startswith": textMethod("startswith", "s prefix", func(e *env, s string, args []Value) Value { return e.affix(s, args[1], strings.HasPrefix) }),
 		"endswith":   textMethod("endswith", "s suffix", func(e *env, s string, args []Value) Value { return e.affix(s, args[1], strings.HasSuffix) }),
-		"find":       textMethod("find", "s sub", find),
-		"join":       textMethod("join", "s iterable", joinMethod),
-		"zfill":      textMethod("zfill", "s width", zfill),
-		"isdigit":    textMethod("isdigit", "s", func(e *env, s string, _ []Value) Value { return e.digits(s) }),
-		"isnumeric":  textMethod("isnumeric", "s", func(e *env, s string, _ []Value) Value { return e.digits(s) }),
-		"count":      define("of item", count),
-		"index":      define("of item", index),
-		"get":        dictMethod("get", "of key default?", get),
+		"removeprefix": textMethod("removeprefix", "s prefix", func(e *env, s string, args []Value) Value {
+			return strings.TrimPrefix(s, e.text(args[1], "removeprefix"))
+		}),
+		"removesuffix": textMethod("removesuffix", "s suffix", func(e *env, s string, args []Value) Value {
+			return strings.TrimSuffix(s, e.text(args[1], "removesuffix"))
+		}),
+		"find":      textMethod("find", "s sub", find),
+		"join":      textMethod("join", "s iterable", joinMethod),
+		"zfill":     textMethod("zfill", "s width", zfill),
+		"isdigit":   textMethod("isdigit", "s", func(e *env, s string, _ []Value) Value { return e.digits(s) }),
+		"isnumeric": textMethod("isnumeric", "s", func(e *env, s string, _ []Value) Value { return e.digits(s) }),
+		"count":     define("of item", count),
+		"index":     define("of item", index),
+		"get":       dictMethod("get", "of key default?", get),
 		"keys": dictMethod("keys", "of", func(e *env, d *Dict, _ []Value) Value {
 			return &view{"dict_keys", e.iterate(d)}
 		}),
@@ -128,6 +136,56 @@ func listOf(parts []string) List {
 	for i, part := range parts {
 		items[i] = part
 	}
+	return items
+}
+
+// rsplit is split from the end.
+func rsplit(e *env, s string, args []Value) Value {
+	most, ok := integer(orElse(args[2], int64(-1)))
+	if !ok {
+		e.failf("rsplit needs a whole number: it is of type %s", typeName(args[2]))
+	}
+	if most < 0 {
+		most = maxItems
+	}
+	sep := orElse(args[1], nil)
+	if sep == nil {
+		return e.rsplitSpaces(s, most)
+	}
+	by := e.text(sep, "rsplit")
+	if by == "" {
+		e.failf("rsplit needs a separator that is not empty")
+	}
+	var items List
+	for int64(len(items)) < most {
+		i := strings.LastIndex(s, by)
+		if i < 0 {
+			break
+		}
+		items = append(items, s[i+len(by):])
+		s = s[:i]
+	}
+	items = append(items, s)
+	e.makes(len(items))
+	slices.Reverse(items)
+	return items
+}
+
+// rsplitSpaces splits at white space, most times from the end; what is left keeps its beginning.
+func (e *env) rsplitSpaces(s string, most int64) List {
+	var items List
+	for s = strings.TrimRightFunc(s, isSpace); s != ""; s = strings.TrimRightFunc(s, isSpace) {
+		begin := strings.LastIndexFunc(s, isSpace)
+		if begin < 0 || int64(len(items)) >= most {
+			items = append(items, s)
+			break
+		}
+		_, size := utf8.DecodeRuneInString(s[begin:])
+		items = append(items, s[begin+size:])
+		s = s[:begin]
+	}
+	e.makes(len(items))
+	slices.Reverse(items)
 	return items
 }
 

@@ -12,6 +12,7 @@ func numberFilters() map[string]*builtin {
 		"round":       define("value precision? method? default?", round),
 		"add":         define("value amount default?", addTo),
 		"multiply":    define("value amount default?", multiplyBy),
+		"log":         define("value base? default?", logarithm),
 		"bitwise_and": define("first_value second_value", func(e *env, args []Value) Value { return e.bitwise('&', args) }),
 		"bitwise_or":  define("first_value second_value", func(e *env, args []Value) Value { return e.bitwise('|', args) }),
 		"bitwise_xor": define("first_value second_value", func(e *env, args []Value) Value { return e.bitwise('^', args) }),
@@ -149,6 +150,19 @@ func (e *env) withFloat(name string, op byte, args []Value) Value {
 		return e.fallback(name, args[0], args[2])
 	}
 	return e.binary(op, f, args[1])
+}
+
+// logarithm is Home Assistant's log, to the base e without another.
+func logarithm(e *env, args []Value) Value {
+	f, how := e.toFloat(args[0])
+	base, how2 := e.toFloat(orElse(args[1], math.E))
+	switch {
+	case how != fine || how2 != fine || f <= 0 || base <= 0:
+		return e.fallback("log", args[0], args[2])
+	case base == 1:
+		e.failf("division by zero")
+	}
+	return math.Log(f) / math.Log(base)
 }
 
 func (e *env) bitwise(op byte, args []Value) Value {

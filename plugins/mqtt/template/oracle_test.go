@@ -9,7 +9,9 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+	_ "time/tzdata"
 )
 
 // A program is a template with what it is rendered with.
@@ -77,6 +79,28 @@ func jinjaPython(t *testing.T) string {
 	}
 	t.Skip("no Python with Jinja2: install python3-jinja2")
 	return ""
+}
+
+// The oracle has the same time zone.
+func TestMain(m *testing.M) {
+	zone, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		panic(err)
+	}
+	time.Local = zone
+	os.Exit(m.Run())
+}
+
+// renderedAt2000 renders programs at midnight of 1 January 2000 in UTC, which the oracle takes for now.
+func renderedAt2000(t *testing.T, programs []program) (texts []string, errs []error) {
+	t.Helper()
+	texts, errs = make([]string, len(programs)), make([]error, len(programs))
+	synctest.Test(t, func(*testing.T) {
+		for i := range programs {
+			texts[i], errs[i] = programs[i].render()
+		}
+	})
+	return texts, errs
 }
 
 // render renders a program with this package.

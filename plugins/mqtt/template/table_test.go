@@ -45,9 +45,14 @@ func readTable(t testing.TB) (rows []row) {
 func TestFirmwareTemplates(t *testing.T) {
 	rows := readTable(t)
 	distinct := map[string]bool{}
-	for _, r := range rows {
+	programs := make([]program, len(rows))
+	for i := range rows {
+		programs[i] = rows[i].program
+	}
+	texts, errs := renderedAt2000(t, programs)
+	for i, r := range rows {
 		distinct[r.Template] = true
-		got, err := r.render()
+		got, err := texts[i], errs[i]
 		failure, _ := err.(*Error)
 		switch {
 		case r.Want == nil && err == nil:

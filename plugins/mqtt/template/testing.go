@@ -28,6 +28,7 @@ func testTable() map[string]*builtin {
 		"odd":         define("value", func(e *env, args []Value) Value { return e.remainder(args[0], int64(2), 1) }),
 		"even":        define("value", func(e *env, args []Value) Value { return e.remainder(args[0], int64(2), 0) }),
 		"divisibleby": define("value num", func(e *env, args []Value) Value { return e.remainder(args[0], args[1], 0) }),
+		"datetime":    define("value", func(e *env, args []Value) Value { return is[moment](args[0]) }),
 		"is_number":   define("value", isNumber),
 		"in":          define("value seq", func(e *env, args []Value) Value { return e.contains(args[1], args[0]) }),
 		"contains":    define("value item", func(e *env, args []Value) Value { return e.contains(args[0], args[1]) }),
@@ -60,7 +61,7 @@ func isSequence(_ *env, args []Value) Value {
 
 func isIterable(_ *env, args []Value) Value {
 	switch args[0].(type) {
-	case nil, bool, int64, float64, *namespace, *method:
+	case nil, bool, int64, float64, *namespace, *method, moment, lapse:
 		return false
 	}
 	return true

@@ -40,6 +40,10 @@ func (e *env) appendText(out []byte, v Value) []byte {
 		return append(out, v...)
 	case Undefined:
 		return out
+	case moment:
+		return append(out, v.iso(" ", true)...)
+	case lapse:
+		return append(out, v.text()...)
 	}
 	return e.appendRepr(out, v, 0)
 }

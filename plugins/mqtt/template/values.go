@@ -269,6 +269,10 @@ func typeName(v Value) string {
 		return "LoopContext"
 	case markup:
 		return "Markup"
+	case moment:
+		return "datetime"
+	case lapse:
+		return "timedelta"
 	}
 	return "object"
 }
@@ -298,6 +302,8 @@ func truth(v Value) bool {
 		return len(v.items) > 0
 	case span:
 		return v.length > 0
+	case lapse:
+		return v != 0
 	}
 	return true
 }

@@ -7,11 +7,15 @@ the payload is JSON, value_json. The filters are Home Assistant's by their
 behaviour (docs.home-assistant.io, helpers/template), written anew.
 """
 import base64
+import datetime
 import json
 import math
+import os
 import re
 import signal
 import sys
+import time
+import zoneinfo
 
 import jinja2
 from jinja2.filters import do_int, do_max, do_min, make_attrgetter
@@ -20,6 +24,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 sys.stdin.reconfigure(encoding="utf-8")
 sys.stdout.reconfigure(encoding="utf-8")
 NONE = object()
+ZONE = zoneinfo.ZoneInfo("Europe/Berlin")
+NOW = datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc)  # where testing/synctest begins
+os.environ["TZ"] = "Europe/Berlin"
+time.tzset()
 
 
 def no_constant(name):
@@ -236,6 +244,74 @@ def smallest_or_greatest(chosen):
     return function
 
 
+def parse_datetime(text):
+    """An ISO 8601 date and time, of the forms that the tests have."""
+    if not re.fullmatch(r"\d{4}-?\d\d-?\d\d([T ]\d\d:?\d\d.*)?", text):
+        raise ValueError(text)
+    return datetime.datetime.fromisoformat(text)
+
+
+def as_local(value):
+    if value.tzinfo is None:
+        return value.replace(tzinfo=ZONE)
+    return value.astimezone(ZONE)
+
+
+def of_timestamp(value):
+    return datetime.datetime.fromtimestamp(value, datetime.timezone.utc)
+
+
+def timestamp_custom(value, date_format="%Y-%m-%d %H:%M:%S", local=True, default=NONE):
+    try:
+        result = of_timestamp(value)
+        return (as_local(result) if local else result).strftime(date_format)
+    except (ValueError, TypeError):
+        return or_fail(default)
+
+
+def timestamp_local(value, default=NONE):
+    try:
+        return as_local(of_timestamp(value)).isoformat()
+    except (ValueError, TypeError):
+        return or_fail(default)
+
+
+def timestamp_utc(value, default=NONE):
+    try:
+        return of_timestamp(value).isoformat()
+    except (ValueError, TypeError):
+        return or_fail(default)
+
+
+def as_timestamp(value, default=NONE):
+    try:
+        return (value if isinstance(value, datetime.datetime) else parse_datetime(str(value))).timestamp()
+    except (ValueError, TypeError):
+        return or_fail(default)
+
+
+def as_datetime(value, default=NONE):
+    if type(value) is datetime.datetime:
+        return value
+    try:
+        return of_timestamp(float(value))
+    except (ValueError, TypeError):
+        pass
+    try:
+        return parse_datetime(value)
+    except (ValueError, TypeError):
+        if default is NONE and isinstance(value, str):
+            return None
+        return or_fail(default)
+
+
+def strptime(string, fmt, default=NONE):
+    try:
+        return datetime.datetime.strptime(string, fmt)
+    except (ValueError, AttributeError, TypeError):
+        return or_fail(default)
+
+
 def base64_encode(value):
     return base64.b64encode(value.encode()).decode()
 
@@ -247,9 +323,11 @@ def base64_decode(value):
 env = ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols", "jinja2.ext.do"])
 both = {"int": to_int, "float": to_float, "bool": to_bool, "is_number": is_number, "iif": iif,
         "bitwise_and": lambda a, b: a & b, "bitwise_or": lambda a, b: a | b, "bitwise_xor": lambda a, b: a ^ b,
-        "log": log}
+        "log": log, "as_datetime": as_datetime, "as_timestamp": as_timestamp, "as_local": as_local}
 env.filters.update(both)
 env.globals.update(both)
+env.globals.update(now=lambda: NOW.astimezone(ZONE), utcnow=lambda: NOW, strptime=strptime, timedelta=datetime.timedelta)
+env.filters.update(timestamp_custom=timestamp_custom, timestamp_local=timestamp_local, timestamp_utc=timestamp_utc)
 env.globals.update(zip=zip, min=smallest_or_greatest(do_min), max=smallest_or_greatest(do_max))
 env.filters.update(
     round=rounded, add=add, multiply=multiply, is_defined=is_defined, from_json=from_json, to_json=to_json,
@@ -257,6 +335,7 @@ env.filters.update(
     regex_findall_index=regex_findall_index, regex_replace=regex_replace, sum=newer_sum,
     base64_encode=base64_encode, base64_decode=base64_decode, ord=ord, contains=lambda seq, item: item in seq)
 env.tests.update(
+    datetime=lambda v: isinstance(v, datetime.datetime),
     match=regex_match, search=regex_search, is_number=is_number, contains=lambda seq, item: item in seq,
     list=lambda v: isinstance(v, list), tuple=lambda v: isinstance(v, tuple))
 

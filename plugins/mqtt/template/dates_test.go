@@ -1,4 +1,4 @@
-package main
+package template
 
 import (
 	"testing"
@@ -15,7 +15,7 @@ func TestParseTime(t *testing.T) {
 		{"1764435875", ""}, {"18:00", ""}, {"2026-11-29T18:00+25:00", ""}, {"2026-11-29T", ""}, {"2026-11-29Z", ""}, {" 2026-11-29", ""},
 		{"0000-01-01", ""}, {"None", ""},
 	} {
-		got, _, ok := parseTime(test.text)
+		got, _, ok := ParseTime(test.text)
 		if text := got.Format(time.RFC3339Nano); ok != (test.want != "") || ok && text != test.want {
 			t.Errorf("%q: got %s, %v, want %q", test.text, text, ok, test.want)
 		}
