@@ -246,6 +246,25 @@ func TestSetRestoresWhatOthersChanged(t *testing.T) {
 	check("it was removed", `on {"friendly_name":"Lamp"}`)
 }
 
+// A script calls what is for entities of any domain, its own among them.
+func TestCallAnyDomain(t *testing.T) {
+	b := newBench(t, "any.js", `
+		const lamp = device('light.lamp', {commands: { turn_on() { lamp.set('on'); } }});
+		const plug = device('switch.plug', {commands: { turn_on(data, ctx) { plug.set(ctx.domain); } }});
+		const all = device('button.all', {commands: { async press() {
+			const {changed} = await call('homeassistant.turn_on', {entity_id: ['light.lamp', 'switch.plug', 'sensor.none']});
+			return changed.map(s => s.entity_id + '=' + s.state);
+		} }});
+	`)
+	result, err := b.call("button.press", `{"entity_id":"button.all"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(result.Response), `["light.lamp=on","switch.plug=switch"]`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestLampTakesCommands(t *testing.T) {
 	b := newBench(t, "lamp.js", `
 		const lamp = device('light.lamp', {name: 'Lamp', icon: 'mdi:lamp', commands: {
