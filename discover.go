@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"reflect"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -37,7 +41,7 @@ func (c *pluginsCommand) discover(ctx context.Context, name string) error {
 }
 
 // writeDiscovery writes what was found for people: a table, and what to put into the
-// configuration for each.
+// configuration.
 func writeDiscovery(w io.Writer, name string, found *plugins.Discovery, limit time.Duration) error {
 	if len(found.Devices) > 0 {
 		t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
@@ -48,10 +52,7 @@ func writeDiscovery(w io.Writer, name string, found *plugins.Discovery, limit ti
 		if err := t.Flush(); err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "\nFor carillon.yaml, below the config of plugins.%s, as its documentation says:\n", name)
-	}
-	for _, d := range found.Devices {
-		if _, err := fmt.Fprintf(w, "\n# %s\nplugins:\n  %q:\n    config: %s\n", printable(d.ID+" "+d.Title), name, escaped(d.Config)); err != nil {
+		if err := writeSuggestions(w, name, found.Devices); err != nil {
 			return err
 		}
 	}
@@ -67,6 +68,92 @@ func writeDiscovery(w io.Writer, name string, found *plugins.Discovery, limit ti
 	return err
 }
 
+// writeSuggestions writes what carillon.yaml may have for the devices: in one piece, if what the
+// adapter suggests for each goes together.
+func writeSuggestions(w io.Writer, name string, devices []plugins.Discovered) error {
+	where := fmt.Sprintf("\nWhere it has plugins: or plugins.%s already, what stands below that here goes below that there.\n", name)
+	all, together := mergeSuggestions(devices)
+	var b strings.Builder
+	if together {
+		b.WriteString("\nFor carillon.yaml, all in one piece, as the adapter's documentation says:\n\n")
+		for _, d := range devices {
+			fmt.Fprintf(&b, "# %s\n", printable(d.ID+" "+d.Title))
+		}
+		writeSuggestion(&b, name, all)
+	} else {
+		b.WriteString("\nFor carillon.yaml, one of these, as the adapter's documentation says: they say different things, and don't go together.\n")
+		for _, d := range devices {
+			fmt.Fprintf(&b, "\n# %s\n", printable(d.ID+" "+d.Title))
+			one, _ := mergeSuggestions([]plugins.Discovered{d})
+			writeSuggestion(&b, name, one)
+		}
+	}
+	_, err := io.WriteString(w, b.String()+where)
+	return err
+}
+
+// writeSuggestion writes an adapter's configuration: a line for each key, and for each item of its lists.
+func writeSuggestion(b *strings.Builder, name string, config map[string]any) {
+	fmt.Fprintf(b, "plugins:\n  %q:\n    config:", name)
+	if len(config) == 0 {
+		b.WriteString(" {}")
+	}
+	b.WriteByte('\n')
+	for _, key := range slices.Sorted(maps.Keys(config)) {
+		list, ok := config[key].([]any)
+		if !ok || len(list) == 0 {
+			fmt.Fprintf(b, "      %s: %s\n", escaped(key), escaped(config[key]))
+			continue
+		}
+		fmt.Fprintf(b, "      %s:\n", escaped(key))
+		for _, item := range list {
+			fmt.Fprintf(b, "        - %s\n", escaped(item))
+		}
+	}
+}
+
+// mergeSuggestions makes one configuration of those of devices, and reports whether they go together.
+func mergeSuggestions(devices []plugins.Discovered) (all map[string]any, together bool) {
+	all = map[string]any{}
+	for _, d := range devices {
+		var one map[string]any
+		decoder := json.NewDecoder(bytes.NewReader(d.Config))
+		decoder.UseNumber()
+		if decoder.Decode(&one) != nil || !merge(all, one) {
+			return nil, false
+		}
+	}
+	return all, true
+}
+
+// merge puts one into all, and reports whether they go together: lists are joined, objects merged,
+// and anything else must be equal.
+func merge(all, one map[string]any) bool {
+	for key, value := range one {
+		present, known := all[key]
+		if !known || reflect.DeepEqual(present, value) {
+			all[key] = value
+			continue
+		}
+		switch present := present.(type) {
+		case []any:
+			list, ok := value.([]any)
+			if !ok {
+				return false
+			}
+			all[key] = slices.Concat(present, list)
+		case map[string]any:
+			object, ok := value.(map[string]any)
+			if !ok || !merge(present, object) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 // printable returns s without what a terminal would obey: devices name themselves.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
@@ -77,10 +164,15 @@ func printable(s string) string {
 	}, strings.TrimSpace(s))
 }
 
-// escaped returns JSON as YAML has it, without what a terminal would obey.
-func escaped(text []byte) string {
-	var b strings.Builder
-	for _, r := range string(text) {
+// escaped returns a value as JSON that YAML reads likewise, without what a terminal would obey.
+func escaped(value any) string {
+	var text, b strings.Builder
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		panic("discover: what was JSON is none: " + err.Error())
+	}
+	for _, r := range strings.TrimSpace(text.String()) {
 		if unicode.IsPrint(r) {
 			b.WriteRune(r)
 		} else {

@@ -136,7 +136,7 @@ func TestFollowEndToEnd(t *testing.T) {
 	if got := in.do("GET", "/metrics", ""); !strings.Contains(got, `carillon_adapter_followed_events_total{adapter="diary"} 120`) || !strings.Contains(got, `carillon_adapter_follow_lag{adapter="diary"}`) {
 		t.Error("the metrics don't tell of the follow")
 	}
-	if got := in.plugins(0, "discover", "diary"); !strings.Contains(got, "paper   A paper") || !strings.Contains(got, `config: {"path":"/tmp"}`) {
+	if got := in.plugins(0, "discover", "diary"); !strings.Contains(got, "paper   A paper") || !strings.Contains(got, `"path": "/tmp"`) {
 		t.Errorf("discover: got %s", got)
 	}
 	if got := in.plugins(1, "discover", "teapot"); !strings.Contains(got, "Adapter teapot: there is no such adapter.") {

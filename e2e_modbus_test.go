@@ -132,6 +132,7 @@ func TestModbusEndToEnd(t *testing.T) {
 		t.Errorf("an entity that is a script's: got %s, want what the script says", got)
 	}
 
+	in.overrideModbus()
 	in.configureModbus(frames, s)
 	s.tell("set input 0 401")
 	await(t, frames, "the change", became("sensor.flow", is("40.1")))
@@ -169,6 +170,26 @@ func (in *instance) commandModbus(s *modbusServer) {
 	if status != 400 || !strings.Contains(text, "number.target: it can be set to 5 to 65, not to 90") {
 		in.t.Errorf("a value beyond: got %d %s, want 400 and the limits", status, text)
 	}
+}
+
+// overrideModbus sets a state and removes an entity by REST: the next read, which finds what it found before, shows
+// both as they are.
+func (in *instance) overrideModbus() {
+	in.t.Helper()
+	if status, text := in.request("POST", "/api/states/sensor.flow", `{"state":"99"}`); status != 200 {
+		in.t.Errorf("setting a state: got %d %s", status, text)
+	}
+	eventually(in.t, "the sensor shows what was read", func() bool {
+		_, text := in.request("GET", "/api/states/sensor.flow", "")
+		return strings.Contains(text, `"state":"35.5"`) && strings.Contains(text, `"friendly_name":"Flow"`)
+	})
+	if status, text := in.request("DELETE", "/api/states/switch.pump", ""); status != 200 {
+		in.t.Errorf("removing an entity: got %d %s", status, text)
+	}
+	eventually(in.t, "the switch is there again", func() bool {
+		_, text := in.request("GET", "/api/states/switch.pump", "")
+		return strings.Contains(text, `"friendly_name":"Pump"`)
+	})
 }
 
 // configureModbus makes a mistake in the configuration, and then changes it: the new process takes over the device,

@@ -29,6 +29,8 @@ Lists the adapters of a running server and how they are, or asks it to
   disable   the same, for 5s at most
   enable    start it again after either
   discover  look for devices that could be configured, and print how
+RESTARTS are all starts after the first since the server started: after a crash, and
+also for a new executable, a changed configuration or on request.
 The token is that of the environment's CARILLON_TOKEN, or of ./home for a server
 on this machine.
 

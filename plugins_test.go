@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -45,17 +46,17 @@ func TestWriteDiscovery(t *testing.T) {
 17      Hall �[31mlamp
 4711    -
 
-For carillon.yaml, below the config of plugins.modbus, as its documentation says:
+For carillon.yaml, all in one piece, as the adapter's documentation says:
 
 # 17 Hall �[31mlamp
-plugins:
-  "modbus":
-    config: {"unit":17,"name":"Flur \u0085ä😀"}
-
 # 4711
 plugins:
   "modbus":
-    config: {}
+    config:
+      "name": "Flur \U00000085ä😀"
+      "unit": 17
+
+Where it has plugins: or plugins.modbus already, what stands below that here goes below that there.
 `},
 	} {
 		var out bytes.Buffer
@@ -65,26 +66,82 @@ plugins:
 	}
 }
 
-// What is printed for a device can be put into the configuration as it is.
+// discovered returns devices with configurations.
+func discovered(configs ...string) *plugins.Discovery {
+	d := &plugins.Discovery{Complete: true}
+	for i, text := range configs {
+		d.Devices = append(d.Devices, plugins.Discovered{ID: fmt.Sprint(i + 1), Config: []byte(text)})
+	}
+	return d
+}
+
+// What is printed for devices can be put into the configuration as it is: for all of them at once, if what
+// is suggested goes together, else for one.
 func TestDiscoveredConfigurationIsYAML(t *testing.T) {
-	var out bytes.Buffer
-	name := "a \u0085\u2028\u200d\U000e0001\x7f: #'\"\\ 😀\t\n"
-	text, err := json.Marshal(map[string]any{"name": name, "list": []any{1.5, true, nil}})
+	name := "a \u0085\u2028\u200d\U000e0001\x7f: #'\"\\ 😀<&>\t\n"
+	text, err := json.Marshal(map[string]any{name: name, "list": []any{1.5, true, nil}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := &plugins.Discovery{Complete: true, Devices: []plugins.Discovered{{ID: "1", Config: text}}}
-	if err := writeDiscovery(&out, "modbus", found, time.Second); err != nil {
+	quoted, err := json.Marshal(name)
+	if err != nil {
 		t.Fatal(err)
 	}
-	_, yaml, _ := strings.Cut(out.String(), "# 1\n")
-	c, err := config.Parse("carillon.yaml", []byte(yaml))
-	if err != nil {
-		t.Fatalf("%v\n%s", err, yaml)
+	for _, test := range []struct {
+		found *plugins.Discovery
+		want  []string // one for each piece
+	}{
+		{discovered(string(text)), []string{`{` + string(quoted) + `:` + string(quoted) + `,"list":[1.5,true,null]}`}},
+		{discovered(`{"interval":"5s","devices":[{"id":"a","n":12345678901234567890}]}`, `{"devices":[{"id":"b"},[]],"interval":"5s"}`),
+			[]string{`{"devices":[{"id":"a","n":12345678901234567890},{"id":"b"},[]],"interval":"5s"}`}},
+		{discovered(`{"lamps":{"a":{"pin":1}}}`, `{"lamps":{"b":{"pin":2}},"more":[]}`), []string{`{"lamps":{"a":{"pin":1},"b":{"pin":2}},"more":[]}`}},
+		{discovered(`{}`, `{}`), []string{`{}`}},
+		{discovered(`{"host":"a"}`, `{"host":"b"}`), []string{`{"host":"a"}`, `{"host":"b"}`}},
+		{discovered(`{"host":{"a":[1]}}`, `{"host":[]}`), []string{`{"host":{"a":[1]}}`, `{"host":[]}`}},
+	} {
+		var out bytes.Buffer
+		if err := writeDiscovery(&out, "modbus", test.found, time.Second); err != nil {
+			t.Fatal(err)
+		}
+		pieces := strings.Split(out.String(), "\nplugins:\n")[1:]
+		if len(pieces) != len(test.want) {
+			t.Errorf("got %d pieces, want %d\n%s", len(pieces), len(test.want), &out)
+			continue
+		}
+		for i, piece := range pieces {
+			piece, _, _ = strings.Cut(piece, "\n\n")
+			c, err := config.Parse("carillon.yaml", []byte("plugins:\n"+piece))
+			if err != nil {
+				t.Fatalf("%v\n%s", err, piece)
+			}
+			if got, want := canonicalJSON(t, c.Plugins["modbus"].Config), canonicalJSON(t, []byte(test.want[i])); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		}
 	}
-	var got map[string]any
-	if err := json.Unmarshal(c.Plugins["modbus"].Config, &got); err != nil || got["name"] != name {
-		t.Errorf("got %v %q, want %q", err, got["name"], name)
+}
+
+// canonicalJSON returns JSON with its keys sorted.
+func canonicalJSON(t *testing.T, text []byte) string {
+	t.Helper()
+	var v any
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	sorted, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(sorted)
+}
+
+// The help says that a restart need not be a crash.
+func TestPluginsHelp(t *testing.T) {
+	var out, wrong bytes.Buffer
+	if status := runPlugins([]string{"-h"}, &out, &wrong); status != 0 || !strings.Contains(out.String(), "also for a new executable, a changed configuration") {
+		t.Errorf("got %d, %s%s, want what RESTARTS counts", status, &out, &wrong)
 	}
 }
 

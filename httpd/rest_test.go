@@ -51,7 +51,10 @@ var routeCases = []struct {
 	{"POST", "/api/plugins/zigbee/restart", "", 404, "Adapter zigbee: there is no such adapter."},
 	{"POST", "/api/plugins/off/restart", "", 409, "Adapter off is switched off."},
 	{"POST", "/api/plugins/mqtt/explode", "", 404, "what can be asked of an adapter is disable, discover, restart."},
-	{"POST", "/api/plugins/mqtt", "", 404, "what can be asked of an adapter"},
+	{"POST", "/api/plugins/mqtt", "", 405, "/api/plugins/mqtt takes GET, HEAD, OPTIONS."},
+	{"PUT", "/api/plugins/mqtt", "", 405, "/api/plugins/mqtt takes GET, HEAD, OPTIONS."},
+	{"PUT", "/api/plugins/mqtt/restart", "", 405, "/api/plugins/mqtt/restart takes POST, OPTIONS."},
+	{"PUT", "/api/plugins/mqtt/explode", "", 404, "what can be asked of an adapter is disable, discover, restart."},
 	{"POST", "/api/plugins/mqtt/discover", "", 200, `{"limit":10}`},
 	{"POST", "/api/plugins/mqtt/discover", `{"timeout": 2.5}`, 200, `{"limit":2.5}`},
 	{"POST", "/api/plugins/mqtt/discover", `{}`, 200, `{"limit":10}`},
@@ -66,7 +69,7 @@ var routeCases = []struct {
 	{"GET", "/api/plugins/mqtt/restart", "", 405, "POST, OPTIONS"},
 	{"GET", "/api/plugins/mqtt", "", 200, `{"name":"mqtt"}`},
 	{"GET", "/api/plugins/zigbee", "", 404, "Adapter zigbee: there is no such adapter."},
-	{"GET", "/api/plugins/mqtt/entities", "", 404, "Adapter mqtt/entities: there is no such adapter."},
+	{"GET", "/api/plugins/mqtt/entities", "", 404, "what can be asked of an adapter is disable, discover, restart."},
 	{"GET", "/api/events", "", 200, `[]`},
 	{"POST", "/api/events/tick", "", 200, `{"message":"Event tick fired."}`},
 	{"POST", "/api/events/tick", "null", 200, `fired.`},
@@ -87,6 +90,8 @@ var routeCases = []struct {
 	{"POST", "/api/services/light/turn_on", "{}", 400, "Unknown service: light.turn_on."},
 	{"POST", "/api/services/light", "{}", 404, "nothing at"},
 	{"POST", "/api/services/light/turn_on/x", "{}", 404, "nothing at"},
+	{"GET", "/api/services/light", "", 404, "nothing at"},
+	{"GET", "/api/services/light/turn_on", "", 405, "POST, OPTIONS"},
 	{"GET", "/api/scripts", "", 200, `[{"file":"hall.js"}]`},
 	{"GET", "/api/error_log", "", 200, "one line\n"},
 	{"POST", "/api/config/core/check_config", "", 200, `{"errors":null,"result":"valid"}`},
@@ -114,8 +119,8 @@ func TestRoutes(t *testing.T) {
 		what := fmt.Sprintf("%s %.60s %.60s", c.method, c.path, c.body)
 		got := h.ask(c.method, c.path, c.body)
 		got.want(t, what, c.status, c.part)
-		if got.status == 405 && got.header.Get("Allow") == "" {
-			t.Errorf("%s: got no Allow header", what)
+		if allow := got.header.Get("Allow"); got.status == 405 && (allow == "" || c.method != "HEAD" && !strings.Contains(got.body, " takes "+allow+".")) {
+			t.Errorf("%s: got the header Allow: %s, and %s", what, allow, got.body)
 		}
 		if got.status >= 400 && c.method != "HEAD" {
 			var body struct{ Message string }
@@ -207,6 +212,18 @@ func TestServices(t *testing.T) {
 	h.ask("POST", "/api/services/light/dim", `{"entity_id":"light.a,light.b"}`).want(t, "wrong data", 400, "brightness must be at most 255")
 	h.ask("POST", "/api/services/light/dim", `{"entity_id":"light.b,light.c"}`).want(t, "wrong data and a failure", 500, "bulb is broken")
 	h.ask("POST", "/api/services/light/late", `{"entity_id":"light.a"}`).want(t, "late", 504, "light.a")
+	anyDomain(t, h)
+}
+
+// anyDomain calls what Home Assistant's clients call for entities of any domain.
+func anyDomain(t *testing.T, h *home) {
+	t.Helper()
+	h.ask("GET", "/api/services", "").want(t, "services", 200, `{"domain":"homeassistant","services":{"turn_on":{"name":"turn_on",`)
+	h.set("light.b", "off", `{}`)
+	h.ask("POST", "/api/services/homeassistant/turn_on", `{"entity_id":["light.b","light.none","sensor.x"]}`).
+		want(t, "any domain", 200, `[{"entity_id":"light.b","state":"on"`)
+	h.ask("POST", "/api/services/homeassistant/turn_off", `{"entity_id":"light.b"}`).want(t, "what no entity takes", 200, `[]`)
+	h.ask("POST", "/api/services/homeassistant/turn_on", `{}`).want(t, "no entity", 400, "entity_id is missing")
 }
 
 func TestNotReadyAndInvalidConfig(t *testing.T) {

@@ -28,9 +28,12 @@ type handler func(s *Server, c *call) error
 type route struct {
 	path           string
 	get, post, del handler
-	open           bool   // no credential needed
-	stream         string // the format, for a route that opens a stream
-	lasting        bool   // a request may take long, as a stream does
+	missing        handler // says that there is nothing, whatever the method; then there is nothing else
+	open           bool    // no credential needed
+	stream         string  // the format, for a route that opens a stream
+	lasting        bool    // a request may take long, as a stream does
+
+	narrow func(s *Server, rest string) *route // the route of one of the paths, where they differ in what they take
 }
 
 // A routeTable is searched from its top.
@@ -53,10 +56,10 @@ func newRoutes() routeTable {
 		{path: "/api/events/poll", get: (*Server).getPoll, post: (*Server).getPoll, lasting: true},
 		{path: "/api/events/*", post: (*Server).postEvent},
 		{path: "/api/services", get: (*Server).getServices},
-		{path: "/api/services/*", post: (*Server).postService},
+		{path: "/api/services/*", narrow: (*Server).serviceRoute},
 		{path: "/api/scripts", get: (*Server).getScripts},
 		{path: "/api/plugins", get: (*Server).getPlugins},
-		{path: "/api/plugins/*", get: (*Server).getPlugin, post: (*Server).postPlugin},
+		{path: "/api/plugins/*", narrow: (*Server).pluginRoute},
 		{path: "/api/filters", get: (*Server).getFilters},
 		{path: "/api/filters/explain", post: (*Server).postExplain},
 		{path: "/api/error_log", get: (*Server).getErrorLog},
@@ -103,6 +106,8 @@ func (r *route) allow() string {
 // handler returns what answers the method; nil when nothing does.
 func (r *route) handler(ctx *fasthttp.RequestCtx) handler {
 	switch {
+	case r.missing != nil:
+		return r.missing
 	case r.stream != "" && (ctx.IsGet() || ctx.IsHead() || ctx.IsPost()):
 		return func(s *Server, c *call) error { return s.openStream(c, r.stream) }
 	case ctx.IsGet(), ctx.IsHead():
@@ -125,6 +130,9 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	if r == nil {
 		writeError(ctx, s.routes.notFound(string(ctx.Path())))
 		return
+	}
+	if r.narrow != nil {
+		r = r.narrow(s, rest)
 	}
 	if ctx.IsOptions() {
 		s.preflight(ctx, r.allow())

@@ -59,13 +59,19 @@ func describeService(info runtime.ServiceInfo) serviceDescription {
 	return d
 }
 
+// serviceRoute takes <domain>/<service> only.
+func (s *Server) serviceRoute(rest string) *route {
+	domain, name, ok := strings.Cut(rest, "/")
+	if !ok || domain == "" || name == "" || strings.Contains(name, "/") {
+		return &route{path: "/api/services/*", missing: func(s *Server, c *call) error { return s.routes.notFound(string(c.Path())) }}
+	}
+	return &route{path: "/api/services/*", post: (*Server).postService}
+}
+
 // postService runs a command and answers with the states that it changed, once
 // all of it is visible. The context of the command belongs to whoever called.
 func (s *Server) postService(c *call) error {
-	domain, name, ok := strings.Cut(c.rest, "/")
-	if !ok || domain == "" || name == "" || strings.Contains(name, "/") {
-		return s.routes.notFound(string(c.Path()))
-	}
+	domain, name, _ := strings.Cut(c.rest, "/")
 	data, err := optionalObject(c, "Service data")
 	if err != nil {
 		return err

@@ -91,9 +91,11 @@ func (cs *calls) collect(batch []*Event) {
 
 // Call finds who answers the command, waits for the answer or the deadline,
 // and tells it as a service_called and a command_result event with the
-// command's context. Errors are ErrUnknownService, an *InvalidError (nothing
-// was done), ErrJournal (nothing was done), or the *CallErrors of the handlers
-// that failed; the Result is valid with those too.
+// command's context. homeassistant.turn_on, turn_off and toggle are for entities
+// of any domain: in between, the commands of their domains are told likewise.
+// Errors are ErrUnknownService, an *InvalidError (nothing was done), ErrJournal
+// (nothing was done, of a command for one domain), or the *CallErrors of the
+// handlers that failed; the Result is valid with those too.
 func (r *Runtime) Call(ctx context.Context, c Command) (*Result, error) {
 	data, err := compactObject(c.Data)
 	if err != nil {
@@ -104,17 +106,25 @@ func (r *Runtime) Call(ctx context.Context, c Command) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.forAny() {
+		return r.callAny(ctx, &c, targets)
+	}
 	services, err := r.owners.find(&c, targets)
 	if err != nil {
 		return nil, err
 	}
 	c.Context = c.Context.orNew()
+	return r.carryOut(ctx, &c, targets, nil, func() (json.RawMessage, error) { return r.ask(ctx, &c, services) })
+}
+
+// carryOut has a command done, between the events that tell of it.
+func (r *Runtime) carryOut(ctx context.Context, c *Command, targets, leftOut []string, do func() (json.RawMessage, error)) (*Result, error) {
 	if _, err := r.Fire(ctx, c.event(ServiceCalled, c.describe(targets))); err != nil {
 		return nil, err
 	}
 	began := r.now()
 	running := r.calls.begin(c.Context.ID)
-	response, failed := r.ask(ctx, &c, services)
+	response, failed := do()
 	result := &Result{Context: c.Context, Changed: r.calls.end(running), Response: response}
 	report := c.describe(targets)
 	report["success"] = failed == nil
@@ -124,6 +134,9 @@ func (r *Runtime) Call(ctx context.Context, c Command) (*Result, error) {
 		changed[i] = s.EntityID
 	}
 	report["changed"] = changed
+	if len(leftOut) > 0 {
+		report["left_out"] = leftOut
+	}
 	if failed != nil {
 		report["error"] = failed.Error()
 	}

@@ -112,8 +112,8 @@ func TestCallErrors(t *testing.T) {
 	if _, err := r.Call(t.Context(), runtime.Command{Domain: "light", Service: "turn_on", Data: json.RawMessage(`{"entity_id":"all"}`)}); err != nil {
 		t.Errorf("light.turn_on all: %v", err)
 	}
-	if got := len(r.Services()); got != 5 {
-		t.Errorf("services: got %d, want 5", got)
+	if got := len(r.Services()); got != 6 { // with homeassistant.turn_on
+		t.Errorf("services: got %d, want 6", got)
 	}
 }
 

@@ -262,7 +262,7 @@ func (r *Runtime) Services() []ServiceInfo {
 	o := &r.owners
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	list := make([]ServiceInfo, 0, len(o.services))
+	infos := make(map[serviceName]ServiceInfo, len(o.services))
 	for name, targets := range o.services {
 		info := ServiceInfo{Domain: name.domain, Name: name.name}
 		for id, s := range targets {
@@ -272,8 +272,10 @@ func (r *Runtime) Services() []ServiceInfo {
 			info.Description = cmp.Or(info.Description, s.Description)
 		}
 		sort.Strings(info.Entities)
-		list = append(list, info)
+		infos[name] = info
 	}
+	o.addAny(infos)
+	list := slices.AppendSeq(make([]ServiceInfo, 0, len(infos)), maps.Values(infos))
 	slices.SortFunc(list, func(a, b ServiceInfo) int {
 		return cmp.Or(cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Name, b.Name))
 	})

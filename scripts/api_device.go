@@ -19,7 +19,7 @@ type device struct {
 	commands map[string]handler
 	handle   *goja.Object
 	at       position
-	merged   bool // this generation's attributes are in the entity's state
+	shown    json.RawMessage // the attributes that this generation gave the entity last; nil: none yet
 }
 
 // A handler is a function of the script, and where it was given.
@@ -68,7 +68,7 @@ func (g *generation) apiDevice(c goja.FunctionCall) goja.Value {
 
 // declare reads device's options into d.
 func (g *generation) declare(d *device, options *goja.Object) {
-	d.declared, d.merged = map[string]json.RawMessage{}, false
+	d.declared, d.shown = map[string]json.RawMessage{}, nil
 	for _, key := range options.Keys() {
 		v := options.Get(key)
 		switch key {
@@ -169,15 +169,16 @@ func (g *generation) set(id string, value, attributes goja.Value) goja.Value {
 	if err != nil {
 		g.throw("set: %v", plain(err))
 	}
-	d.merged = true
+	d.shown = results[0].State.Attributes
 	return g.stateObject(results[0].State)
 }
 
 // complete puts the declared attributes below those of the change. A change
 // without attributes keeps what the entity has, and needs the declared ones only
-// once in a generation.
+// once in a generation, and when somebody else has changed or removed the entity.
 func (d *device) complete(c *runtime.Change, present *runtime.State) {
-	if c.Attributes == nil && (d.merged || len(d.declared) == 0) {
+	kept := d.shown != nil && present != nil && bytes.Equal(present.Attributes, d.shown)
+	if c.Attributes == nil && (kept || len(d.declared) == 0) {
 		return
 	}
 	all := map[string]json.RawMessage{}

@@ -72,11 +72,9 @@ func (g *generation) do(ctx context.Context, held []heldBack) error {
 		changes := make([]runtime.Change, len(held))
 		for i := range held {
 			changes[i] = *held[i].change
-			if d := g.devices[changes[i].EntityID]; d != nil {
-				d.merged = true
-			}
 		}
-		_, err := rt.Set(ctx, changes...)
+		results, err := rt.Set(ctx, changes...)
+		g.noteShown(results)
 		return err
 	case h.event != nil:
 		events := make([]runtime.NewEvent, len(held))
@@ -116,7 +114,9 @@ func (g *generation) introduce(ctx context.Context, held []heldBack) error {
 			c.State = present.State
 		}
 		d.complete(&c, present)
-		d.merged = true
+		if present != nil {
+			d.shown = present.Attributes
+		}
 		if present == nil || present.State != c.State || c.Attributes != nil && !sameObject(c.Attributes, present.Attributes) {
 			changes = append(changes, c)
 		}
@@ -124,8 +124,18 @@ func (g *generation) introduce(ctx context.Context, held []heldBack) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	_, err := g.host.Runtime.Set(ctx, changes...)
+	results, err := g.host.Runtime.Set(ctx, changes...)
+	g.noteShown(results)
 	return err
+}
+
+// noteShown remembers the attributes that entities of the script were given.
+func (g *generation) noteShown(results []runtime.SetResult) {
+	for _, r := range results {
+		if d := g.devices[r.State.EntityID]; d != nil {
+			d.shown = r.State.Attributes
+		}
+	}
 }
 
 func sameObject(text, canonical json.RawMessage) bool {

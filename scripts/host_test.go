@@ -219,6 +219,52 @@ func field(e *runtime.Event, name string) string {
 	return fmt.Sprint(m[name])
 }
 
+// What others make of a script's entity stays until its next set, which brings the declared attributes back.
+func TestSetRestoresWhatOthersChanged(t *testing.T) {
+	b := newBench(t, "lamp.js", `
+		const lamp = device('light.lamp', {name: 'Lamp', commands: { show() { lamp.set('on'); } }});
+		lamp.set('on', {brightness: 7});
+	`)
+	check := func(what, want string) {
+		t.Helper()
+		if _, err := b.call("light.show", `{"entity_id":"light.lamp"}`); err != nil {
+			t.Fatal(err)
+		}
+		s := b.rt.State("light.lamp")
+		if got := s.State + " " + string(s.Attributes); got != want {
+			t.Errorf("%s: got %s, want %s", what, got, want)
+		}
+	}
+	check("nothing was changed", `on {"brightness":7,"friendly_name":"Lamp"}`)
+	if _, err := b.rt.Set(t.Context(), runtime.Change{EntityID: "light.lamp", State: "strange", Attributes: json.RawMessage(`{"color":"red"}`), Source: "api"}); err != nil {
+		t.Fatal(err)
+	}
+	check("its state was changed", `on {"color":"red","friendly_name":"Lamp"}`)
+	if err := b.rt.Remove(t.Context(), "light.lamp", runtime.Remote, runtime.Context{}, "api"); err != nil {
+		t.Fatal(err)
+	}
+	check("it was removed", `on {"friendly_name":"Lamp"}`)
+}
+
+// A script calls what is for entities of any domain, its own among them.
+func TestCallAnyDomain(t *testing.T) {
+	b := newBench(t, "any.js", `
+		const lamp = device('light.lamp', {commands: { turn_on() { lamp.set('on'); } }});
+		const plug = device('switch.plug', {commands: { turn_on(data, ctx) { plug.set(ctx.domain); } }});
+		const all = device('button.all', {commands: { async press() {
+			const {changed} = await call('homeassistant.turn_on', {entity_id: ['light.lamp', 'switch.plug', 'sensor.none']});
+			return changed.map(s => s.entity_id + '=' + s.state);
+		} }});
+	`)
+	result, err := b.call("button.press", `{"entity_id":"button.all"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(result.Response), `["light.lamp=on","switch.plug=switch"]`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestLampTakesCommands(t *testing.T) {
 	b := newBench(t, "lamp.js", `
 		const lamp = device('light.lamp', {name: 'Lamp', icon: 'mdi:lamp', commands: {

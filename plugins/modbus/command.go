@@ -169,10 +169,8 @@ func (l *line) readPoint(ctx context.Context, s *station, p *point) (string, err
 
 // publish publishes the state of a point, with the context of the command that it comes of.
 func (l *line) publish(ctx context.Context, p *point, state string) error {
-	p.shown = "" // if the command's time is up meanwhile, the next poll tells
 	if err := l.h.Set(ctx, adapter.State{EntityID: p.id, State: state}); err != nil {
 		return fmt.Errorf("publishing: %w", err)
 	}
-	p.shown = state
 	return l.back(ctx, p)
 }

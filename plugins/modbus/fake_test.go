@@ -222,11 +222,13 @@ func (f *fake) do(r request) []byte {
 	return append([]byte{r.function}, r.body[:4]...)
 }
 
-// A recorder is a host that keeps what it is told.
+// A recorder is a host that keeps what it is told, but for states that are as they were: those are no events.
 type recorder struct {
 	mu sync.Mutex
 	// Guarded by mu.
 	said    []string
+	states  map[string]string
+	told    int   // states, also those that are as they were
 	err     error // of Set
 	logged  []string
 	metrics map[string]float64
@@ -240,12 +242,39 @@ func (r *recorder) Set(ctx context.Context, states ...adapter.State) error {
 		return err
 	}
 	for _, s := range states {
-		r.say("%s=%s", s.EntityID, s.State)
+		if r.keep(s) {
+			r.say("%s=%s", s.EntityID, s.State)
+		}
 	}
 	return nil
 }
 
+// keep reports whether a state is another one than before.
+func (r *recorder) keep(s adapter.State) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.states == nil {
+		r.states = map[string]string{}
+	}
+	before, known := r.states[s.EntityID]
+	r.states[s.EntityID] = s.State
+	r.told++
+	return !known || before != s.State
+}
+
+// toldAll returns how many states were told, also those that were as before.
+func (r *recorder) toldAll() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.told
+}
+
 func (r *recorder) Available(_ context.Context, id string, yes bool) error {
+	if !yes {
+		r.mu.Lock()
+		delete(r.states, id)
+		r.mu.Unlock()
+	}
 	r.say("%s %s", id, map[bool]string{true: "back", false: "away"}[yes])
 	return nil
 }

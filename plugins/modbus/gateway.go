@@ -4,11 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"log/slog"
 	"net"
-	"slices"
-	"strings"
 	"sync"
+	"time"
 
 	"carillon/plugins/adapter"
 )
@@ -18,13 +17,14 @@ var version = "1.0.0"
 
 // A gateway is the adapter.
 type gateway struct {
-	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	tryTaken time.Duration
 
 	mu sync.Mutex
 	// Guarded by mu.
 	devices []*device // set by Configure before Run
 	lines   []*line   // set by Run
-	refused []string  // why entities are left out
+	refused []string  // why devices are
 
 	outlets map[string]outlet // by entity; static once Run takes commands
 
@@ -40,7 +40,7 @@ type outlet struct {
 }
 
 func newGateway() *gateway {
-	return &gateway{dial: (&net.Dialer{}).DialContext, outlets: map[string]outlet{}, counters: map[string]float64{}}
+	return &gateway{dial: (&net.Dialer{}).DialContext, tryTaken: tryTaken, outlets: map[string]outlet{}, counters: map[string]float64{}}
 }
 
 // Describe is the Adapter's. It is exclusive: many devices take one connection only.
@@ -67,61 +67,25 @@ func (g *gateway) Run(ctx context.Context, h *adapter.Host) error {
 	lines := g.connect(h)
 	h.OnCommand(g.obey)
 	for _, d := range g.devices {
-		if err := g.declare(ctx, h, d); err != nil {
+		err := g.declare(ctx, h, d)
+		if refused := new(adapter.ItemErrors); errors.As(err, &refused) {
+			g.noteRefused(h.Log(), d, err)
+		} else if err != nil {
 			return err
 		}
 	}
 	for _, name := range []string{"requests_total", "errors_total", "exceptions_total", "timeouts_total", "reconnects_total", "polls_skipped_total", "stray_bytes_total", "units_silent"} {
 		g.count(h, name, 0)
 	}
-	return runAll(ctx, lines)
+	return g.runWith(ctx, h, lines)
 }
 
-// declare tells of a device. An entity that the server refuses, since a script or another adapter has it, is named,
-// and does not keep the others from working.
-func (g *gateway) declare(ctx context.Context, h *adapter.Host, d *device) error {
-	for {
-		d.Entities = nil
-		for _, p := range d.points {
-			d.Entities = append(d.Entities, p.entity())
-		}
-		err := h.Declare(ctx, d.Device)
-		if err == nil {
-			err = h.Flush(ctx)
-		}
-		var refused *adapter.ItemErrors
-		switch {
-		case err == nil:
-			return nil
-		case !errors.As(err, &refused):
-			return fmt.Errorf("declaring %s: %w", d.ID, err)
-		}
-		words := strings.Fields(err.Error()) // it names the entity
-		culprit := slices.IndexFunc(d.points, func(p *point) bool { return slices.Contains(words, p.id) })
-		if culprit < 0 {
-			h.Log().Error("the device is refused", "device", d.ID, "err", err)
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			g.refused = append(g.refused, err.Error())
-			return nil
-		}
-		p := d.points[culprit]
-		h.Log().Error("the entity is refused: give it another id", "device", d.ID, "entity_id", p.id, "err", err)
-		g.leaveOut(p, err)
-		if d.points = slices.Delete(d.points, culprit, culprit+1); len(d.points) == 0 {
-			return nil
-		}
-	}
-}
-
-// leaveOut forgets a point that can't be an entity. No line runs yet.
-func (g *gateway) leaveOut(p *point, why error) {
-	s := g.outlets[p.id].station
-	s.points = slices.DeleteFunc(s.points, func(other *point) bool { return other == p })
-	s.buttons = slices.DeleteFunc(s.buttons, func(other *point) bool { return other == p })
+// noteRefused keeps why a device is refused as a whole, for another reason than an entity that somebody else has.
+func (g *gateway) noteRefused(log *slog.Logger, d *device, err error) {
+	log.Error("the device is refused", "device", d.ID, "err", err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.refused = append(g.refused, why.Error())
+	g.refused = append(g.refused, err.Error())
 }
 
 // runAll runs the lines until ctx ends, or one has an error.
@@ -166,6 +130,8 @@ func (g *gateway) connect(h host) []*line {
 			}
 			if s.points = append(s.points, p); !p.read() {
 				s.buttons = append(s.buttons, p)
+			} else {
+				s.polls++
 			}
 			g.outlets[p.id] = outlet{p, s, l}
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,11 @@ func (g *gateway) Health() (ready bool, detail string) {
 func (g *gateway) survey() (ready, asked bool, detail string) {
 	g.mu.Lock()
 	lines, parts := g.lines, slices.Clone(g.refused)
+	for _, d := range g.devices {
+		for _, id := range slices.Sorted(maps.Keys(d.taken)) {
+			parts = append(parts, d.taken[id])
+		}
+	}
 	g.mu.Unlock()
 	asked = true
 	for _, l := range lines {

@@ -54,6 +54,9 @@ func TestPolling(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		same(t, "a round without changes", b.news())
+		if got, want := b.toldAll(), 9+8; got != want { // all but one are read every 10 s
+			t.Errorf("two rounds: got %d states that were told, want %d: the server must hear what is as it was", got, want)
+		}
 		if n := len(f.asked()); n != 4 {
 			t.Errorf("a round: got %d requests, want 4", n)
 		}

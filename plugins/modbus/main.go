@@ -3,7 +3,7 @@
 // README.md describes.
 //
 // Order: a connection makes one request at a time, commands before polls. What one request reads is
-// published as one run of states, and only what has changed of it. A command's state is read back and
+// published as one run of states. A command's state is read back and
 // published before the command's result.
 //
 // Blocking: each connection has a goroutine of its own, so a device that doesn't answer delays nobody on

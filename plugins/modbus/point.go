@@ -41,10 +41,10 @@ type point struct {
 	attributes map[string]any
 
 	// Owned by its line.
-	shown    string // the last state that was published; "" before the first
-	away     bool   // it was published as unavailable
-	refusals int    // how often, in a row, the device refused to have it
-	strange  bool   // that it has no word for what it is was logged
+	away     bool // it was published as unavailable
+	taken    bool // somebody else has its id: it is left out
+	refusals int  // how often, in a row, the device refused to have it
+	strange  bool // that it has no word for what it is was logged
 }
 
 // A place is where a value begins in a device.

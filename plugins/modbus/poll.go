@@ -118,7 +118,7 @@ func (l *line) unreadable(ctx context.Context, s *station, p *point, why excepti
 
 // away makes a point unavailable.
 func (l *line) away(ctx context.Context, p *point) error {
-	if p.away {
+	if p.away || p.taken {
 		return nil
 	}
 	err := l.h.Available(ctx, p.id, false)
@@ -136,9 +136,10 @@ func (l *line) back(ctx context.Context, p *point) error {
 	return err
 }
 
-// show publishes what a block brought.
+// show publishes what a block brought, also what is as it was: the server makes no event of that, unless somebody
+// else has changed or removed the entity.
 func (l *line) show(ctx context.Context, b *block, data []byte) error {
-	var states []adapter.State
+	states := make([]adapter.State, 0, len(b.points))
 	plan := false
 	for _, p := range b.points {
 		if b.station.refuse(p.id, "") {
@@ -152,16 +153,10 @@ func (l *line) show(ctx context.Context, b *block, data []byte) error {
 			l.h.Log().Warn("an entity has a value that its configuration has no word for", "entity_id", p.id, "raw", p.raw(data, b.start.address))
 		}
 		p.strange = p.strange || strange
-		if text != p.shown || p.away {
-			states = append(states, adapter.State{EntityID: p.id, State: text})
-			p.shown = text
-		}
+		states = append(states, adapter.State{EntityID: p.id, State: text})
 	}
 	if now, s := time.Now(), b.station; plan || !s.regroup.IsZero() && now.After(s.regroup) {
 		s.plan(now)
-	}
-	if len(states) == 0 {
-		return nil
 	}
 	if err := l.h.Set(ctx, states...); err != nil {
 		return fmt.Errorf("publishing: %w", err)

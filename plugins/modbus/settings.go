@@ -50,6 +50,9 @@ type device struct {
 	pause, delay   time.Duration
 	limits         limits
 	points         []*point
+
+	declared bool              // with what nobody else has; owned by its line, once that runs
+	taken    map[string]string // why entities are left out, by id; written by the line, with the gateway's mu
 }
 
 const (

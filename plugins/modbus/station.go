@@ -24,6 +24,7 @@ type station struct {
 
 	mu sync.Mutex
 	// Guarded by mu.
+	polls   int               // points that are read by themselves
 	asked   bool              // it has answered, or was found not to
 	silent  string            // why it doesn't answer; "": it does
 	refused map[string]string // what it refuses of itself, and why, by entity
@@ -51,7 +52,7 @@ func backOff(n int, first, last time.Duration) time.Duration {
 func (s *station) plan(now time.Time) {
 	s.regroup = time.Time{}
 	s.blocks = slices.DeleteFunc(s.blocks, func(b *block) bool { return b.points[0].refusals == 0 })
-	good := slices.DeleteFunc(slices.Clone(s.points), func(p *point) bool { return !p.read() || p.refusals > 0 })
+	good := slices.DeleteFunc(slices.Clone(s.points), func(p *point) bool { return !p.read() || p.taken || p.refusals > 0 })
 	for _, b := range blocks(good, s.device.limits) {
 		b.station, b.due = s, now
 		s.blocks = append(s.blocks, b)
@@ -138,4 +139,30 @@ func (s *station) report() (asked bool, silent string, refused []string) {
 }
 
 // polled reports whether anything of the station is read by itself.
-func (s *station) polled() bool { return len(s.buttons) < len(s.points) }
+func (s *station) polled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.polls > 0
+}
+
+// leaveOut has a point neither read nor told of.
+func (s *station) leaveOut(p *point) {
+	p.taken = true
+	s.blocks = nil // planned anew before the line reads
+	s.count(p, -1)
+}
+
+// takeBack has a point that was left out read again.
+func (s *station) takeBack(p *point, now time.Time) {
+	p.taken = false
+	s.count(p, 1)
+	s.plan(now)
+}
+
+func (s *station) count(p *point, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.read() {
+		s.polls += n
+	}
+}

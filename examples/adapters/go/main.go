@@ -39,7 +39,7 @@ func (r *relay) Run(ctx context.Context, h *adapter.Host) error {
 	})
 	err := h.Declare(ctx, adapter.Device{ID: r.Path, Name: "Relay", Entities: []adapter.Entity{
 		{ID: "switch.relay", Services: []string{"turn_on", "turn_off"}, Attributes: map[string]any{"friendly_name": "Relay"}}}})
-	for err == nil && ctx.Err() == nil {
+	for err = errors.Join(err, h.Flush(ctx)); err == nil && ctx.Err() == nil; { // somebody else may have switch.relay
 		err = r.publish(ctx, h)
 		select {
 		case <-time.After(100 * time.Millisecond):

@@ -29,6 +29,7 @@ serve({
       id: path, name: "Relay",
       entities: [{ entity_id: "switch.relay", services: ["turn_on", "turn_off"], attributes: { friendly_name: "Relay" } }],
     });
+    await host.flush(); // throws if somebody else has switch.relay
     while (!signal.aborted) {
       await publish(host);
       await sleep(100, undefined, { signal }).catch(() => {});
