@@ -113,13 +113,13 @@ func TestModbusEndToEnd(t *testing.T) {
 	frames := in.stream(ctx, "/api/stream")
 	in.install(program, "modbus")
 
-	for _, id := range []string{"sensor.taken", "sensor.also_taken"} {
-		await(t, frames, "that an entity is a script's", func(f frame) bool {
+	refused := func(id string) func(frame) bool {
+		return func(f frame) bool {
 			return f.Type == "adapter_log" && strings.Contains(f.raw, "the entity is refused") && strings.Contains(f.raw, id)
-		})
+		}
 	}
-	shown := await(t, frames, "the flow temperature", became("sensor.flow", is("35.5")))
-	next := shown.Data["new_state"].(map[string]any)
+	first := awaitAll(t, frames, "the flow temperature and that two entities are a script's", became("sensor.flow", is("35.5")), refused("sensor.taken"), refused("sensor.also_taken"))
+	next := first[0].Data["new_state"].(map[string]any)
 	if got := next["attributes"].(map[string]any); got["unit_of_measurement"] != "°C" || got["friendly_name"] != "Flow" || got["device_class"] != "temperature" {
 		t.Errorf("attributes: got %v, want those of the configuration", got)
 	}

@@ -237,7 +237,23 @@ func (in *instance) stream(ctx context.Context, path string) <-chan frame {
 // await returns the first frame for which want is true; it fails after a while.
 func await(t testing.TB, frames <-chan frame, what string, want func(frame) bool) frame {
 	t.Helper()
-	return awaitFor(t, frames, what, 15*time.Second, want)
+	return awaitFor(t, frames, what, time.Minute, want)
+}
+
+// awaitAll returns the first frame for which each of wants is true, in whatever order they come.
+func awaitAll(t testing.TB, frames <-chan frame, what string, wants ...func(frame) bool) []frame {
+	t.Helper()
+	got, left := make([]frame, len(wants)), len(wants)
+	met := make([]bool, len(wants))
+	await(t, frames, what, func(f frame) bool {
+		for i, want := range wants {
+			if !met[i] && want(f) {
+				got[i], met[i], left = f, true, left-1
+			}
+		}
+		return left == 0
+	})
+	return got
 }
 
 func awaitFor(t testing.TB, frames <-chan frame, what string, limit time.Duration, want func(frame) bool) frame {

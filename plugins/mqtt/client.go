@@ -361,16 +361,24 @@ func (c *client) health() (bool, string) {
 	return true, ""
 }
 
-// close says goodbye: without it the broker would tell our last will.
+// close says goodbye: without it the broker would tell our last will. It does so behind an answer of
+// the broker's, which handles what a connection says in order: with that it has the acknowledgements. Mosquitto
+// may handle them later than the next process's connection, which then is sent again what was acknowledged.
 func (c *client) close() {
 	if topic := c.b.settings.statusTopic; topic != "" && c.paho.IsConnectionOpen() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		_ = c.send(ctx, outgoing{topic: topic, payload: "offline"}) // the will says it, if this fails
 		cancel()
 	}
-	c.stop()
+	c.stop() // what still comes is for the next process
+	if c.paho.IsConnectionOpen() {
+		c.paho.Unsubscribe(nowhere).WaitTimeout(time.Second)
+	}
 	c.paho.Disconnect(100)
 }
+
+// nowhere is a topic that is subscribed to never.
+const nowhere = "carillon/nowhere"
 
 // clientID returns the name that the broker keeps the session under. It is made once.
 func clientID(dir string) (string, error) {

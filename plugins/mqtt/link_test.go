@@ -123,6 +123,71 @@ func TestSilentBroker(t *testing.T) {
 	}
 }
 
+// The adapter leaves when the broker has handled all that it said, and not before.
+func TestLeavesBehindAnAnswer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	said := make(chan string, 100)
+	answer := make(chan struct{})
+	go func() {
+		defer close(said)
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		for {
+			p, err := packets.ReadPacket(c)
+			if err != nil {
+				return
+			}
+			switch p := p.(type) {
+			case *packets.ConnectPacket:
+				packets.NewControlPacket(packets.Connack).Write(c)
+			case *packets.SubscribePacket:
+				ack := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
+				ack.MessageID, ack.ReturnCodes = p.MessageID, make([]byte, len(p.Topics))
+				ack.Write(c)
+			case *packets.UnsubscribePacket:
+				said <- "unsubscribe"
+				<-answer
+				ack := packets.NewControlPacket(packets.Unsuback).(*packets.UnsubackPacket)
+				ack.MessageID = p.MessageID
+				ack.Write(c)
+				said <- "answered"
+			case *packets.DisconnectPacket:
+				said <- "disconnect"
+			}
+		}
+	}()
+	h := runtimetest.StartAdapter(t, newBridge(), fmt.Sprintf(`{"broker":%q}`, l.Addr()), t.TempDir())
+	h.Until("it is connected", func() bool { ready, _ := h.Ready(); return ready })
+	drained := make(chan error, 1)
+	go func() { drained <- h.Drain() }()
+	if got := <-said; got != "unsubscribe" {
+		t.Errorf("got %s first", got)
+	}
+	select {
+	case got := <-said:
+		t.Errorf("got %s before the answer", got)
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(answer)
+	var rest []string
+	for s := range said {
+		rest = append(rest, s)
+	}
+	if !slices.Equal(rest, []string{"answered", "disconnect"}) {
+		t.Errorf("got %v behind the answer", rest)
+	}
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+}
+
 // A device that announces itself over and over is declared a few times a second, and
 // the others are heard meanwhile.
 func TestFlappingAnnouncement(t *testing.T) {
