@@ -188,7 +188,10 @@ func (t *transition) sameProgram() bool {
 }
 
 func (t *transition) reconfigure() outcome {
-	if err := t.old.configure(t.ctx, &t.want.spec.conf, false); err != nil {
+	err := t.old.configure(t.ctx, &t.want.spec.conf, false)
+	var f *failure
+	t.old.unsure = err != nil && (!errors.As(err, &f) || f.Reason != ReasonConfig) // without an answer it may do it yet
+	if err != nil {
 		return t.failed(err, t.old)
 	}
 	t.old.spec = t.want.spec
