@@ -121,7 +121,8 @@ func (t *transition) swap() outcome {
 	if err != nil {
 		return t.failed(err, t.old)
 	}
-	wasReady, former := t.old.wasReady(), t.a.host.copies.hold(t.old.program)
+	wasReady := t.old.wasReady()
+	former, _ := t.a.host.copies.hold(t.old.program)
 	t.retire(ReasonSwapped, t.a.host.times.drain)
 	if err := t.open(g, wasReady); err != nil {
 		return t.rollBack(err, former)
@@ -145,7 +146,8 @@ func (t *transition) handOver() outcome {
 	if err := t.ctx.Err(); err != nil { // it need not end for what nobody wants any more
 		return t.failed(err, t.old)
 	}
-	wasReady, former := t.old.wasReady(), t.a.host.copies.hold(t.old.program)
+	wasReady := t.old.wasReady()
+	former, _ := t.a.host.copies.hold(t.old.program)
 	t.retire(ReasonSwapped, t.a.host.times.drain)
 	g, err := t.a.prepare(t.ctx, t.want.spec)
 	if err == nil {
