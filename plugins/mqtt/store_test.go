@@ -375,3 +375,39 @@ func TestOwnBrokerKeepsBeforeItAcknowledges(t *testing.T) {
 		t.Errorf("%d messages wait, want 2", n)
 	}
 }
+
+// What the server's clockwork may do while the store is closed waits for that.
+func TestOwnBrokerStoreCloses(t *testing.T) {
+	k := ownBroker(t)
+	s := &store{k: k}
+	s.SetOpts(discard, nil)
+	if err := s.Init(&bolt.Options{Path: filepath.Join(t.TempDir(), "x"), Options: &bbolt.Options{Timeout: time.Second}}); err != nil {
+		t.Fatal(err)
+	}
+	cl := k.server.NewClient(nil, "", "s1", false)
+	pk := packets.Packet{TopicName: "m/x", PacketID: 1, Filters: packets.Subscriptions{{Filter: "m/x"}}}
+	for name, write := range map[string]func(){
+		"OnUnsubscribed":    func() { s.OnUnsubscribed(cl, pk) },
+		"OnClientExpired":   func() { s.OnClientExpired(cl) },
+		"OnQosDropped":      func() { s.OnQosDropped(cl, pk) },
+		"OnQosPublish":      func() { s.OnQosPublish(cl, pk, 0, 0) },
+		"OnRetainMessage":   func() { s.OnRetainMessage(cl, pk, 1) },
+		"OnRetainedExpired": func() { s.OnRetainedExpired("m/x") },
+		"OnWillSent":        func() { s.OnWillSent(cl, pk) },
+		"OnSysInfoTick":     func() { s.OnSysInfoTick(k.server.Info.Clone()) },
+	} {
+		done := make(chan struct{})
+		s.closing.Lock()
+		go func() { write(); close(done) }()
+		select {
+		case <-done:
+			t.Errorf("%s doesn't wait", name)
+		case <-time.After(50 * time.Millisecond):
+		}
+		s.closing.Unlock()
+		<-done
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+}
