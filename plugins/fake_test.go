@@ -155,10 +155,17 @@ func (f *fake) Configure(ctx context.Context, r *wire.ConfigureRequest) (*wire.C
 	if c.Wrong {
 		return &wire.ConfigureResponse{Errors: []*wire.FieldError{{Field: "/wrong", Message: "must not be true"}}}, nil
 	}
+	if c.Name == "late" { // it is taken all the same
+		fmt.Fprintln(os.Stderr, "configuring", c.Name)
+		<-ctx.Done()
+	}
 	if !r.ValidateOnly {
 		f.mu.Lock()
 		f.conf = c
 		f.mu.Unlock()
+	}
+	if f.has("tell-config") {
+		fmt.Fprintln(os.Stderr, "configured", c.Name)
 	}
 	return &wire.ConfigureResponse{}, nil
 }
@@ -183,6 +190,10 @@ func (f *fake) Drain(ctx context.Context, _ *wire.DrainRequest) (*wire.DrainResp
 	if f.has("undrained") {
 		<-ctx.Done()
 		return nil, ctx.Err()
+	}
+	if name := f.words["tell-deadline"]; name != "" { // a file: what is printed may be lost at the end
+		deadline, _ := ctx.Deadline()
+		os.WriteFile(name, []byte(deadline.Format(time.RFC3339)), 0o600)
 	}
 	close(f.drain)
 	<-f.over

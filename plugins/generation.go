@@ -36,6 +36,8 @@ type generation struct {
 	onTrial atomic.Bool   // it took over, and is to be ready before another is given up
 	ready   atomic.Bool   // by its last word on its health
 	former  atomic.Bool   // it was started again for one that was ready, and has not been so itself
+
+	unsure bool // it may have taken another configuration than spec's; owned by the adapter's transition, or by run if there is none
 }
 
 // prepare starts a process of the spec and configures it. Ctx ends the attempt
@@ -276,13 +278,12 @@ func (g *generation) retire(why Reason, drain time.Duration) {
 func (g *generation) drain(timeout time.Duration) error {
 	s := g.session
 	s.draining.Store(true)
-	ctx, cancel := context.WithCancel(s.ctx)
+	ctx, cancel := context.WithTimeout(s.ctx, timeout) // which the adapter is told
 	defer cancel()
 	began := time.Now()
-	end := began.Add(timeout)
 	limit := time.AfterFunc(timeout, cancel)
 	defer limit.Stop()
-	defer context.AfterFunc(g.a.host.ctx, func() { limit.Reset(min(time.Until(end), g.a.host.times.drain)) })() // the server's end has less patience
+	defer context.AfterFunc(g.a.host.ctx, func() { limit.Reset(g.a.host.times.drain) })() // the server's end has less patience
 	answer, err := g.client.Drain(ctx, &wire.DrainRequest{})
 	if err != nil {
 		select {
@@ -292,7 +293,7 @@ func (g *generation) drain(timeout time.Duration) error {
 			}
 		case <-time.After(20 * time.Millisecond):
 		}
-		if ctx.Err() != nil && s.ctx.Err() == nil {
+		if (ctx.Err() != nil || status.Code(err) == codes.DeadlineExceeded) && s.ctx.Err() == nil { // it has the deadline too
 			return fmt.Errorf("it was not through with what it does within %v", time.Since(began).Round(time.Millisecond))
 		}
 		return err

@@ -196,6 +196,25 @@ func TestDisableDrainEnable(t *testing.T) {
 	}
 }
 
+// The contract says that a drain has a deadline.
+func TestDrainHasADeadline(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "deadline")
+	b := newBench(t, func(b *bench) { b.host.times.patience = time.Hour }, "lamps", "tell-deadline="+name)
+	b.awaitState("lamps", Ready)
+	if err := b.host.Drain("lamps"); err != nil {
+		t.Fatal(err)
+	}
+	b.awaitState("lamps", Disabled)
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deadline, err := time.Parse(time.RFC3339, string(text))
+	if left := time.Until(deadline); err != nil || left < 50*time.Minute || left > time.Hour {
+		t.Errorf("got %s, %v: want an hour from when it was asked to", text, err)
+	}
+}
+
 func TestFileThatGoes(t *testing.T) {
 	b := newBench(t, nil, "lamps", "version=1")
 	st := b.awaitState("lamps", Ready)
@@ -235,6 +254,20 @@ func TestConfiguration(t *testing.T) {
 	b.await("it is restarted for other arguments", func() bool { s := b.status("lamps"); return s.State == Ready && s.PID != st.PID })
 	b.awaitShown("light.attic", "off")
 	b.awaitShown("light.hall", runtime.Unavailable) // nobody has declared it again
+}
+
+// What is taken back before the adapter has answered may be in force: it is told again what is.
+func TestConfigurationTakenBack(t *testing.T) {
+	hall := map[string]AdapterConfig{"lamps": {Config: []byte(`{"name":"hall"}`)}}
+	b := newBench(t, func(b *bench) { b.host.Adapters = hall }, "lamps", "version=1 reconfigures tell-config")
+	st := b.awaitState("lamps", Ready)
+	b.host.SetConfig(map[string]AdapterConfig{"lamps": {Config: []byte(`{"name":"late"}`)}})
+	b.await("it is asked to take another", func() bool { return strings.Contains(b.logged(), "configuring late") })
+	b.host.SetConfig(hall)
+	b.await("it is told again", func() bool { return strings.Count(b.logged(), "configured hall") == 2 })
+	if got := b.status("lamps"); got.PID != st.PID || got.Reason != "" {
+		t.Errorf("got %+v, want it as before", got)
+	}
 }
 
 // An adapter that gives up at the deadline is as late as one that says nothing.

@@ -9,10 +9,13 @@ type spare struct {
 	program *program // a use of its own
 }
 
-// keepSpare keeps what g is made from, unless something is kept already: what g is made from, too.
+// keepSpare keeps what g is made from, unless that is kept already, or gone with g, which may have ended meanwhile.
 func (a *adapter) keepSpare(g *generation) {
-	if a.spare == nil {
-		a.spare = &spare{spec: g.spec, program: a.host.copies.hold(g.program)}
+	if a.spare != nil {
+		return
+	}
+	if held, ok := a.host.copies.hold(g.program); ok {
+		a.spare = &spare{spec: g.spec, program: held}
 	}
 }
 
@@ -25,7 +28,8 @@ func (a *adapter) dropSpare() {
 
 // again starts what is made from the spare.
 func (t *transition) again(ctx context.Context, s *spare) outcome {
-	g, err := t.a.prepareProgram(ctx, s.spec, t.a.host.copies.hold(s.program))
+	held, _ := t.a.host.copies.hold(s.program)
+	g, err := t.a.prepareProgram(ctx, s.spec, held)
 	if err == nil {
 		err = t.open(g, false)
 	}

@@ -3,6 +3,8 @@
 package plugins
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -78,6 +80,37 @@ func TestNoSpareBehindTheEnd(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.await("the mistake is in force", func() bool { s := b.status("lamps"); return s.State == BackingOff && s.Reason == ReasonExit })
+}
+
+// What has ended, and its copy with it, is no spare, and counts for no use of the copy.
+func TestNoSpareOfACopyThatIsGone(t *testing.T) {
+	from := filepath.Join(t.TempDir(), "lamps")
+	if err := os.WriteFile(from, []byte("lamps"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a := newAdapter(&Host{copies: store{dir: t.TempDir()}}, "lamps")
+	old, err := a.host.copies.copy(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.free()
+	if a.keepSpare(&generation{a: a, spec: &spec{}, program: old}); a.spare != nil {
+		t.Error("it is kept")
+	}
+	p, err := a.host.copies.copy(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(p.path); err != nil {
+		t.Errorf("the next copy: %v", err)
+	}
+	a.keepSpare(&generation{a: a, spec: &spec{}, program: p})
+	if p.free(); a.spare == nil {
+		t.Fatal("what runs is not kept")
+	}
+	if _, err := os.Stat(a.spare.program.path); err != nil {
+		t.Errorf("the spare: %v", err)
+	}
 }
 
 // The end of the server has less patience than a drain that was asked for.

@@ -93,11 +93,15 @@ func (s *store) use(path, sum string) *program {
 	return &program{path: path, sum: sum, free: sync.OnceFunc(func() { s.release(name) })}
 }
 
-// hold returns another use of a copy that is in use.
-func (s *store) hold(p *program) *program {
+// hold returns another use of a copy, and whether that is in use still. One that is not is gone,
+// as what ran it may have ended by itself.
+func (s *store) hold(p *program) (held *program, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.use(p.path, p.sum)
+	if s.using[filepath.Base(p.path)] == 0 {
+		return &program{path: p.path, sum: p.sum, free: func() {}}, false
+	}
+	return s.use(p.path, p.sum), true
 }
 
 // release removes a copy that nobody uses any more.

@@ -121,7 +121,8 @@ func (t *transition) swap() outcome {
 	if err != nil {
 		return t.failed(err, t.old)
 	}
-	wasReady, former := t.old.wasReady(), t.a.host.copies.hold(t.old.program)
+	wasReady := t.old.wasReady()
+	former, _ := t.a.host.copies.hold(t.old.program)
 	t.retire(ReasonSwapped, t.a.host.times.drain)
 	if err := t.open(g, wasReady); err != nil {
 		return t.rollBack(err, former)
@@ -145,7 +146,8 @@ func (t *transition) handOver() outcome {
 	if err := t.ctx.Err(); err != nil { // it need not end for what nobody wants any more
 		return t.failed(err, t.old)
 	}
-	wasReady, former := t.old.wasReady(), t.a.host.copies.hold(t.old.program)
+	wasReady := t.old.wasReady()
+	former, _ := t.a.host.copies.hold(t.old.program)
 	t.retire(ReasonSwapped, t.a.host.times.drain)
 	g, err := t.a.prepare(t.ctx, t.want.spec)
 	if err == nil {
@@ -188,7 +190,10 @@ func (t *transition) sameProgram() bool {
 }
 
 func (t *transition) reconfigure() outcome {
-	if err := t.old.configure(t.ctx, &t.want.spec.conf, false); err != nil {
+	err := t.old.configure(t.ctx, &t.want.spec.conf, false)
+	var f *failure
+	t.old.unsure = err != nil && (!errors.As(err, &f) || f.Reason != ReasonConfig) // without an answer it may do it yet
+	if err != nil {
 		return t.failed(err, t.old)
 	}
 	t.old.spec = t.want.spec

@@ -57,7 +57,7 @@ func (b *bridge) openBroker(ctx context.Context) (link, error) {
 	limits.MaximumClients, limits.MaximumPacketSize = maxClients, maxPayload+maxTopic
 	limits.MaximumSessionExpiryInterval, limits.MaximumClientWritesPending = longestSession, pending
 	limits.MaximumMessageExpiryInterval = 0 // it would end what is retained, too; see also store.OnSessionEstablish
-	k.gate = &gate{k: k, delivered: map[string]bool{}}
+	k.gate = &gate{k: k}
 	k.server = mochi.New(&mochi.Options{Capabilities: limits, InlineClient: true, Logger: slog.New(brokerLog{Handler: b.log.Handler()}), SysTopicResendInterval: 30})
 	for _, hook := range []mochi.Hook{k.gate, &numbering{asked: map[*mochi.Client]renumbered{}}, &notary{reports: &b.reports}} {
 		if err := k.server.AddHook(hook, nil); err != nil {
@@ -198,7 +198,7 @@ func (k *broker) unsubscribe(topics []string) {
 // received hands on what gate has not. It runs on the goroutine of the device that
 // publishes, which so waits while the bridge is busy.
 func (k *broker) received(_ *mochi.Client, _ packets.Subscription, pk packets.Packet) {
-	if !k.gate.has(pk.Origin) {
+	if pk.Connect.ClientIdentifier != delivered {
 		k.put(&message{topic: pk.TopicName, payload: pk.Payload})
 	}
 }
@@ -246,10 +246,11 @@ type gate struct {
 	mochi.HookBase
 	k       *broker
 	proxies sync.Pool // of *mochi.Client, in whose place messages are handed on
-
-	mu        sync.Mutex
-	delivered map[string]bool // clients whose present message the bridge has; guarded by mu
 }
+
+// delivered marks a message that the bridge has, where only CONNECT has a name: two connections of one client may
+// publish at once, while the one takes over from the other.
+const delivered = "delivered"
 
 // ID implements mochi.Hook.
 func (g *gate) ID() string { return "carillon" }
@@ -350,10 +351,7 @@ func (g *gate) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 		case <-g.k.ctx.Done():
 			return pk, packets.ErrRejectPacket // it is not acknowledged, so the device sends it again
 		}
-		g.mu.Lock()
-		g.delivered[cl.ID] = true
-		g.mu.Unlock()
-		defer g.forget(cl.ID)
+		pk.Connect.ClientIdentifier = delivered
 	}
 	if err := g.handOn(cl, pk); err != nil {
 		return pk, err
@@ -377,17 +375,4 @@ func (g *gate) handOn(cl *mochi.Client, pk packets.Packet) error {
 	atomic.AddInt64(&g.k.server.Info.MessagesReceived, -1) // it counts it twice
 	atomic.AddInt64(&g.k.server.Info.PacketsReceived, -1)
 	return nil
-}
-
-func (g *gate) forget(client string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.delivered, client)
-}
-
-// has reports whether the bridge has a client's present message.
-func (g *gate) has(client string) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.delivered[client]
 }

@@ -136,6 +136,13 @@ func (s *store) Stop() error {
 	return s.Hook.Stop()
 }
 
+// OnUnsubscribed implements mochi.Hook. The clockwork unsubscribes whose session expires.
+func (s *store) OnUnsubscribed(cl *mochi.Client, pk packets.Packet) {
+	s.closing.RLock()
+	defer s.closing.RUnlock()
+	s.Hook.OnUnsubscribed(cl, pk)
+}
+
 // OnQosPublish implements mochi.Hook.
 func (s *store) OnQosPublish(cl *mochi.Client, pk packets.Packet, sent int64, resends int) {
 	s.closing.RLock()

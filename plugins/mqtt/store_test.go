@@ -375,3 +375,83 @@ func TestOwnBrokerKeepsBeforeItAcknowledges(t *testing.T) {
 		t.Errorf("%d messages wait, want 2", n)
 	}
 }
+
+// What the server's clockwork may do while the store is closed waits for that.
+func TestOwnBrokerStoreCloses(t *testing.T) {
+	k := ownBroker(t)
+	s := &store{k: k}
+	s.SetOpts(discard, nil)
+	if err := s.Init(&bolt.Options{Path: filepath.Join(t.TempDir(), "x"), Options: &bbolt.Options{Timeout: time.Second}}); err != nil {
+		t.Fatal(err)
+	}
+	cl := k.server.NewClient(nil, "", "s1", false)
+	pk := packets.Packet{TopicName: "m/x", PacketID: 1, Filters: packets.Subscriptions{{Filter: "m/x"}}}
+	for name, write := range map[string]func(){
+		"OnUnsubscribed":    func() { s.OnUnsubscribed(cl, pk) },
+		"OnClientExpired":   func() { s.OnClientExpired(cl) },
+		"OnQosDropped":      func() { s.OnQosDropped(cl, pk) },
+		"OnQosPublish":      func() { s.OnQosPublish(cl, pk, 0, 0) },
+		"OnRetainMessage":   func() { s.OnRetainMessage(cl, pk, 1) },
+		"OnRetainedExpired": func() { s.OnRetainedExpired("m/x") },
+		"OnWillSent":        func() { s.OnWillSent(cl, pk) },
+		"OnSysInfoTick":     func() { s.OnSysInfoTick(k.server.Info.Clone()) },
+	} {
+		done := make(chan struct{})
+		s.closing.Lock()
+		go func() { write(); close(done) }()
+		select {
+		case <-done:
+			t.Errorf("%s doesn't wait", name)
+		case <-time.After(50 * time.Millisecond):
+		}
+		s.closing.Unlock()
+		<-done
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// retaining is a store that takes its time for what is retained.
+type retaining struct {
+	mochi.HookBase
+	begun, release chan struct{}
+}
+
+func (r *retaining) Provides(b byte) bool { return b == mochi.OnRetainMessage }
+
+func (r *retaining) OnRetainMessage(*mochi.Client, packets.Packet, int64) {
+	r.begun <- struct{}{}
+	<-r.release
+}
+
+// What a device says while a connection takes over from its last one is heard, and what that said is heard once.
+func TestOwnBrokerTakesOver(t *testing.T) {
+	k := ownBroker(t)
+	slow := &retaining{begun: make(chan struct{}), release: make(chan struct{})}
+	k.server.Topics.InlineSubscribe(mochi.InlineSubscription{Subscription: packets.Subscription{Identifier: 7, Filter: "m/#"}, Handler: k.received})
+	if err := k.server.AddHook(slow, nil); err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan error, 1)
+	go func() {
+		pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: 1, Retain: true}, PacketID: 1, TopicName: "m/x", Payload: []byte("1")}
+		_, err := k.gate.OnPublish(k.server.NewClient(nil, "", "d", false), pk)
+		said <- err
+	}()
+	first := <-k.b.inbox
+	first.ack()
+	<-slow.begun
+	k.received(nil, packets.Subscription{}, packets.Packet{TopicName: "m/y", Origin: "d"})
+	close(slow.release)
+	if err := <-said; err != nil {
+		t.Error(err)
+	}
+	var heard []string
+	for len(k.b.inbox) > 0 {
+		heard = append(heard, (<-k.b.inbox).topic)
+	}
+	if first.topic != "m/x" || !slices.Equal(heard, []string{"m/y"}) {
+		t.Errorf("got %s and %v, want m/x and then m/y alone", first.topic, heard)
+	}
+}

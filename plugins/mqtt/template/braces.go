@@ -11,6 +11,7 @@ import (
 // braced is Python's str.format, with arguments by their places (docs.python.org, format string syntax).
 func braced(e *env, s string, args []Value) Value {
 	args = args[1:]
+	e.step(len(s) / stepBytes)
 	var b strings.Builder
 	next, byPlace := 0, false
 	for i := 0; i < len(s); i++ {
@@ -29,6 +30,7 @@ func braced(e *env, s string, args []Value) Value {
 			if end < 0 {
 				e.failf("a { in a format has no end")
 			}
+			e.step(1)
 			field := s[i+1 : i+end]
 			i += end
 			name, spec, _ := strings.Cut(field, ":")
@@ -170,6 +172,7 @@ func (e *env) textInBraces(s spec, text string) string {
 	if s.zero {
 		e.failf("zeros for text are not supported in a format")
 	}
+	e.step(len(text) / stepBytes) // what is cut off is looked at, too
 	if s.precision >= 0 && utf8.RuneCountInString(text) > s.precision {
 		text = string([]rune(text)[:s.precision])
 	}

@@ -142,6 +142,8 @@ func TestBounds(t *testing.T) {
 		{"{{ range(9)|batch(10**9, 'x') }}{{ range(9)|batch(10**9, 'x')|list }}", "a list of more than"},
 		{"{{ strptime('x', '%d' * 999, 0) }}", "more than 1024 bytes"},
 		{"{% for i in range(999) %}{{ strptime('x', '%d', 0) }}{% endfor %}", "more than 50000 steps"},
+		{"{% set s = 'x' * 65000 %}{{ ('{0:.0}' * 60).format(s) }}", "more than 50000 steps"}, // nothing of it is left
+		{"{% set f = '{0}' * 9999 %}{% for i in range(9) %}{{ f.format('') }}{% endfor %}", "more than 50000 steps"},
 		{"{{ value.rsplit('a') }}", "a list of more than"},
 		{"{{ '%*d' % (10**12, 1) }}", "a string of more than"},
 		{"{{ '1'.zfill(10**12) }}", "a string of more than"},
