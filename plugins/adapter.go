@@ -170,7 +170,7 @@ func (a *adapter) decide(ctx context.Context) bool {
 	}
 	switch {
 	case a.cur != nil && w.spec == a.spec:
-	case a.cur != nil && !a.cur.unsure && w.spec.same(a.cur.spec): // a change that was refused is taken back
+	case a.cur != nil && !a.cur.unsure && a.cur.asked == w.asked && w.spec.same(a.cur.spec): // a change that was refused is taken back
 		a.spec, a.refused = w.spec, nil
 		a.dropSpare()
 		a.note(nil)

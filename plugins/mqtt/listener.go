@@ -70,7 +70,7 @@ func (c *callers) end() {
 	c.refuse()
 	c.mu.Lock()
 	for conn := range c.open {
-		conn.Close() // who has not said who it is, or does not hang up
+		go conn.Close() // who has not said who it is, or does not hang up; TLS may wait for it
 	}
 	c.mu.Unlock()
 	c.serving.Wait()
