@@ -134,15 +134,21 @@ func (d *mqttDevice) count(last int, stop <-chan struct{}) int {
 	}
 }
 
-// counts are the numbers that a stream tells, until the last.
+// counts are the numbers that a stream tells, until the last. Where they don't go up by one, the log
+// has both events.
 func counts(t testing.TB, frames <-chan frame, last int) (all []int) {
 	t.Helper()
+	var before frame
 	await(t, frames, fmt.Sprint("count ", last), func(f frame) bool {
 		id, state := f.entity()
 		n, err := strconv.Atoi(state)
 		if id != "sensor.lamp_count" || err != nil {
 			return false
 		}
+		if len(all) > 0 && n != all[len(all)-1]+1 {
+			t.Logf("%s %s\ncame behind %s %s", f.ID, f.raw, before.ID, before.raw)
+		}
+		before = f
 		all = append(all, n)
 		return n == last
 	})
