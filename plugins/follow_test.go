@@ -137,7 +137,7 @@ func TestMarks(t *testing.T) {
 	if _, err := a.rt.Fire(t.Context(), runtime.NewEvent{Type: "doorbell", Source: "api"}); err != nil {
 		t.Fatal(err)
 	}
-	a.await("the doorbell", func() bool { return a.heard()[len(a.heard())-1].Type == "doorbell" })
+	a.await("the doorbell", func() bool { all := a.heard(); return all[len(all)-1].Type == "doorbell" })
 	all := a.heard()
 	if len(all) != 3 || !all[0].Mark || !all[1].Mark || all[2].Mark || all[2].ID == "" {
 		t.Fatalf("got %+v, want two marks and the doorbell", all)
