@@ -24,10 +24,8 @@ after(20, () => {
 });
 after(500, () => emit('done'));
 ---
-after(20, () => {
-  const f = () => Promise.resolve().then(f); /// ran for longer than 300ms and was interrupted
-  f();
-});
+// Interrupted between two reactions, it is where the handler begins.
+after(20, () => { const f = () => Promise.resolve().then(f); f(); }); /// ran for longer than 300ms and was interrupted
 after(500, () => emit('done'));
 ---
 // Each throw is counted, and the script goes on.
