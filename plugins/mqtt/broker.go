@@ -353,8 +353,11 @@ func (g *gate) OnPublish(cl *mochi.Client, pk packets.Packet) (packets.Packet, e
 		}
 		pk.Connect.ClientIdentifier = delivered
 	}
-	if err := g.handOn(cl, pk); err != nil {
-		return pk, err
+	others := g.k.server.Topics.Subscribers(pk.TopicName)
+	if pk.FixedHeader.Retain || len(others.Subscriptions)+len(others.Shared) > 0 || pk.Connect.ClientIdentifier != delivered && len(others.InlineSubscriptions) > 0 {
+		if err := g.handOn(cl, pk); err != nil {
+			return pk, err
+		}
 	}
 	pk.Ignore = true // all that is left is to acknowledge it
 	return pk, nil
